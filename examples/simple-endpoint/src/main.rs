@@ -1,0 +1,2 @@
+//! An endpoint configured by environment variables that publishes or prints.
+fn main() {}

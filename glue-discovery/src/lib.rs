@@ -1,0 +1,1 @@
+//! Who is there: announce, learn, forward, clash, move, expire, goodbye. Pure.

@@ -1,0 +1,1 @@
+//! Cut and join within a memory budget. Pure.

@@ -1,0 +1,1 @@
+//! Names, types, interest, sequence, order, expiry. Pure.

@@ -1,0 +1,2 @@
+//! Load generator that speaks the line protocol of the rivals harness.
+fn main() {}

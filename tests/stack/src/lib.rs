@@ -1,0 +1,1 @@
+//! Whole-engine scenarios on the simulator and on real sockets.
