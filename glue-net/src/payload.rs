@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use crate::Instant;
 use crate::wire::classic;
 
@@ -27,6 +29,9 @@ pub trait Payload: Sized {
 
     /// Takes `next`, which was to be sent right after `self`, into `self`; false if they stay two. Only notices merge.
     fn merge(&mut self, next: &Self) -> bool;
+
+    /// Whether it goes before what is queued, and is not held back by the receiver's credit: small control data.
+    fn is_urgent(&self) -> bool;
 
     /// Fills the content fields of a classic frame; false if it has no classic form (it is then dropped).
     fn fill_frame(&self, frame: &mut classic::Frame) -> bool;
@@ -56,6 +61,43 @@ pub trait Content: Clone {
     /// See [`Payload::merge`].
     fn merge(&mut self, next: &Self) -> bool;
 
+    /// See [`Payload::is_urgent`].
+    fn is_urgent(&self) -> bool;
+
     /// Whether it is a classic message, cut at the classic fragment size.
     fn is_classic(&self) -> bool;
+}
+
+/// Plain bytes: never cut, never expired.
+impl Payload for Bytes {
+    fn encoded_len(&self) -> usize {
+        self.len()
+    }
+
+    fn encode(&self, _now: Instant, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+
+    fn cut(&mut self, _room: usize) -> Option<Self> {
+        None
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn expire(&mut self) {}
+
+    fn merge(&mut self, _next: &Self) -> bool {
+        false
+    }
+
+    fn is_urgent(&self) -> bool {
+        false
+    }
+
+    fn fill_frame(&self, frame: &mut classic::Frame) -> bool {
+        frame.payload = self.clone();
+        true
+    }
 }

@@ -1,0 +1,191 @@
+//! Puts pieces together, for all peers.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use glue_net::wire::{DecodeError, Reader};
+use glue_net::{Instant, PeerId};
+
+use crate::classic::ClassicJoiner;
+use crate::config::Config;
+use crate::fragment::{DROPPED, PIECE, WHOLE};
+use crate::partial::Partial;
+use crate::stats::Stats;
+
+/// Puts the pieces of messages together, within a budget.
+///
+/// Native pieces come once each, but in any order; a message that does not fit the budget is dropped when its last piece
+/// came, and reported, so that nothing waits for it.
+#[derive(Debug)]
+pub struct Joiner {
+    config: Config,
+    peers: BTreeMap<PeerId, BTreeMap<u64, Partial>>,
+    pub(crate) classic: ClassicJoiner,
+    held: usize,
+    stats: Stats,
+}
+
+/// What a payload completed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// A message. A notice of a skipped one has an empty body.
+    Whole {
+        /// The head, as the peer encoded it last.
+        head: Bytes,
+        /// The body.
+        body: Bytes,
+    },
+    /// A message that was too long to be kept: its head and the first bytes of its body.
+    Dropped {
+        /// The head.
+        head: Bytes,
+        /// The beginning of the body, at most 4 KiB.
+        start: Bytes,
+    },
+}
+
+/// A payload, read.
+enum Part {
+    Whole { head: Bytes, body: Bytes },
+    Piece { message: u64, offset: usize, total: usize, head: Option<Bytes>, piece: Bytes },
+    Dropped { message: u64, head: Bytes },
+}
+
+impl Joiner {
+    /// Nothing joined yet.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            classic: ClassicJoiner::default(),
+            config,
+            peers: BTreeMap::new(),
+            held: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Takes a payload that came from a native peer. Returns the message that it completes.
+    pub fn handle_payload(&mut self, peer: PeerId, payload: Bytes) -> Option<Joined> {
+        match decode(payload) {
+            Ok(Part::Whole { head, body }) => Some(Joined::Whole { head, body }),
+            Ok(Part::Dropped { message, head }) => {
+                self.remove(peer, message);
+                Some(Joined::Whole { head, body: Bytes::new() })
+            }
+            Ok(Part::Piece { message, offset, total, head, piece }) => {
+                self.open(peer, message, total)?;
+                self.insert(peer, message, offset, head, piece)
+            }
+            Err(_) => {
+                self.stats.malformed += 1;
+                None
+            }
+        }
+    }
+
+    /// Takes a frame that came from a classic peer. Returns the message encoding that it completes.
+    pub fn handle_frame(&mut self, now: Instant, peer: PeerId, frame: &glue_net::wire::classic::Frame) -> Option<Bytes> {
+        let room = self.config.budget_bytes.saturating_sub(self.held);
+        let limit = room.min(self.config.max_message_bytes);
+        self.classic.handle_frame(now, peer, frame, limit, self.config.max_partials_per_peer)
+    }
+
+    /// Forgets the unfinished messages of a peer.
+    pub fn handle_peer_gone(&mut self, peer: PeerId) {
+        let gone = self.peers.remove(&peer).unwrap_or_default();
+        self.held -= gone.values().map(Partial::bytes).sum::<usize>();
+        self.classic.handle_peer_gone(peer);
+    }
+
+    /// Gives up classic messages whose fragments stay away.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.classic.handle_timeout(now, self.config.classic_patience);
+    }
+
+    /// When [`Joiner::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.classic.oldest().map(|at| at + self.config.classic_patience)
+    }
+
+    /// Counters and what is held.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            held_bytes: self.held + self.classic.held(),
+            partials: self.peers.values().map(BTreeMap::len).sum::<usize>() + self.classic.len(),
+            classic_expired: self.classic.expired(),
+            over_budget: self.stats.over_budget + self.classic.over_budget(),
+            ..self.stats
+        }
+    }
+
+    /// Makes sure that the message has an entry; `None` if it gets none.
+    fn open(&mut self, peer: PeerId, message: u64, total: usize) -> Option<()> {
+        let partials = self.peers.entry(peer).or_default();
+        if !partials.contains_key(&message) && partials.len() >= self.config.max_partials_per_peer {
+            self.stats.over_partials += 1;
+            return None;
+        }
+        let (limit, stats) = (self.config.max_message_bytes, &mut self.stats);
+        partials.entry(message).or_insert_with(|| {
+            stats.over_budget += u64::from(total > limit);
+            Partial::new(total, total > limit)
+        });
+        Some(())
+    }
+
+    fn insert(&mut self, peer: PeerId, message: u64, offset: usize, head: Option<Bytes>, piece: Bytes) -> Option<Joined> {
+        let partial = self.peers.get_mut(&peer)?.get_mut(&message)?;
+        let before = partial.bytes();
+        if !partial.insert(offset, head, piece) {
+            self.stats.malformed += 1;
+        }
+        self.held = self.held - before + partial.bytes();
+        if self.held > self.config.budget_bytes && !partial.is_dropped {
+            self.stats.over_budget += 1;
+            let before = partial.bytes();
+            partial.give_up();
+            self.held = self.held - before + partial.bytes();
+        }
+        if !partial.is_finished() {
+            return None;
+        }
+        let partial = self.remove(peer, message)?;
+        let is_dropped = partial.is_dropped;
+        let finished = partial.finish()?;
+        Some(match is_dropped {
+            true => Joined::Dropped { head: finished.head, start: finished.body },
+            false => Joined::Whole { head: finished.head, body: finished.body },
+        })
+    }
+
+    fn remove(&mut self, peer: PeerId, message: u64) -> Option<Partial> {
+        let partials = self.peers.get_mut(&peer)?;
+        let partial = partials.remove(&message)?;
+        self.held -= partial.bytes();
+        if partials.is_empty() {
+            self.peers.remove(&peer);
+        }
+        Some(partial)
+    }
+}
+
+fn decode(payload: Bytes) -> Result<Part, DecodeError> {
+    let mut reader = Reader::new(payload);
+    Ok(match reader.u8()? {
+        WHOLE => Part::Whole { head: reader.bytes()?, body: reader.rest() },
+        DROPPED => Part::Dropped { message: reader.varint()?, head: reader.bytes()? },
+        PIECE => {
+            let message = reader.varint()?;
+            let (offset, total) = (length(&mut reader)?, length(&mut reader)?);
+            let head = if offset == 0 { Some(reader.bytes()?) } else { None };
+            Part::Piece { message, offset, total, head, piece: reader.rest() }
+        }
+        _ => return Err(DecodeError::Malformed("payload kind")),
+    })
+}
+
+fn length(reader: &mut Reader) -> Result<usize, DecodeError> {
+    usize::try_from(reader.varint()?).map_err(|_| DecodeError::Malformed("length"))
+}

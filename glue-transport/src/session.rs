@@ -1,0 +1,91 @@
+//! Opening a session: both sides say by which token they want to be addressed.
+
+use std::time::Duration;
+
+use glue_net::wire::native::{Hello, Token};
+use glue_net::{Instant, Rng};
+
+/// The tokens of a session, and when to say hello again.
+#[derive(Debug)]
+pub(crate) struct Session {
+    token: Token,
+    remote: Option<Token>,
+    hello_at: Option<Instant>,
+    said_at: Option<Instant>,
+    attempts: u32,
+    /// Whether anything came under our token: then it stands for state that the peer must share.
+    used: bool,
+}
+
+/// What a hello did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Greeting {
+    /// Nothing new.
+    Known,
+    /// The peer's token is known now: payloads can be sent. Holds the round trip if the hello answered ours.
+    Opened { rtt: Option<Duration> },
+    /// The peer has lost its state: the session must start over, with a new token.
+    Lost,
+}
+
+impl Session {
+    pub(crate) fn new(now: Instant, rng: &mut Rng) -> Self {
+        // Zero means "none" on the wire.
+        let token = Token(rng.next_u64().max(1));
+        Self { token, remote: None, hello_at: Some(now), said_at: None, attempts: 0, used: false }
+    }
+
+    pub(crate) const fn token(&self) -> Token {
+        self.token
+    }
+
+    pub(crate) const fn remote(&self) -> Option<Token> {
+        self.remote
+    }
+
+    pub(crate) const fn hello_at(&self) -> Option<Instant> {
+        self.hello_at
+    }
+
+    pub(crate) const fn handle_use(&mut self) {
+        self.used = true;
+    }
+
+    /// Says hello now, whatever was tried before: the peer may have forgotten us.
+    pub(crate) const fn remind(&mut self, now: Instant) {
+        (self.hello_at, self.attempts) = (Some(now), 0);
+    }
+
+    pub(crate) fn handle_hello(&mut self, now: Instant, hello: &Hello) -> Greeting {
+        let answers = hello.echo == Some(self.token);
+        let known = self.remote == Some(hello.token);
+        // Data may overtake the peer's first hello, so only a second token says that the first one's state is gone.
+        if self.remote.is_some() && !known && self.used {
+            return Greeting::Lost;
+        }
+        self.remote = Some(hello.token);
+        self.hello_at = (!answers).then_some(now);
+        if known {
+            return Greeting::Known;
+        }
+        let first = self.attempts == 1 && answers;
+        Greeting::Opened { rtt: self.said_at.filter(|_| first).map(|at| now.since(at)) }
+    }
+
+    /// Whether to say hello now; if so it is noted as said.
+    pub(crate) fn take_hello(&mut self, now: Instant) -> bool {
+        if self.hello_at.is_none_or(|at| at > now) {
+            return false;
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        self.said_at = Some(now);
+        let wait = (FIRST_RETRY * 2u32.saturating_pow(self.attempts - 1)).min(LAST_RETRY);
+        self.hello_at = self.remote.is_none().then_some(now + wait);
+        true
+    }
+}
+
+/// The peer may not have heard of us yet: its announcement to us and ours to it cross.
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+/// As often as announcements by default.
+const LAST_RETRY: Duration = Duration::from_secs(1);

@@ -1,0 +1,57 @@
+//! Counters, read by one call.
+
+use std::time::Duration;
+
+/// What the transport has seen in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Native datagrams that could not be read.
+    pub malformed: u64,
+    /// Data for a token that no session has: from before a restart, or not for us.
+    pub unknown_token: u64,
+    /// Hellos for another network, another endpoint or another life.
+    pub stray_hellos: u64,
+}
+
+/// What was exchanged with one peer, and how the path is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerStats {
+    /// Datagrams sent.
+    pub packets_sent: u64,
+    /// Bytes of the datagrams sent.
+    pub bytes_sent: u64,
+    /// Datagrams received, duplicates not counted.
+    pub packets_received: u64,
+    /// Bytes of the datagrams received.
+    pub bytes_received: u64,
+    /// Datagrams that counted as lost.
+    pub packets_lost: u64,
+    /// Payloads sent again.
+    pub payloads_resent: u64,
+    /// Datagrams that came more than once.
+    pub duplicate_packets: u64,
+    /// Payloads that came more than once.
+    pub duplicate_payloads: u64,
+    /// Payloads that expired before they could be sent.
+    pub expired: u64,
+    /// Payloads skipped because the peer's queue was full.
+    pub dropped_full: u64,
+    /// Payloads refused because the peer sent more than it was allowed to.
+    pub over_credit: u64,
+    /// Frames or acks that made no sense.
+    pub malformed_frames: u64,
+    /// Bytes queued or unacknowledged.
+    pub queue_bytes: usize,
+    /// Bytes under way, by the weight that they have in the receiver's buffer.
+    pub in_flight: u64,
+    /// The congestion window, in bytes.
+    pub congestion_window: u64,
+    /// The smoothed round trip.
+    pub rtt: Duration,
+    /// The shortest round trip seen.
+    pub min_rtt: Duration,
+    /// The largest datagram sent on this path, in bytes.
+    pub datagram_bytes: usize,
+}

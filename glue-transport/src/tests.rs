@@ -1,0 +1,431 @@
+//! Two transports and a bad line between them.
+
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use glue_net::wire::classic::{self, Codec};
+use glue_net::{EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Rng, WallClock};
+
+use super::*;
+
+/// A payload that can be cut and can expire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Note {
+    id: u32,
+    start: u32,
+    len: u32,
+    deadline: Option<Instant>,
+    expired: bool,
+    urgent: bool,
+}
+
+const HEAD: usize = 14;
+
+fn note(id: u32, len: u32) -> Note {
+    Note { id, start: 0, len, deadline: None, expired: false, urgent: false }
+}
+
+impl Payload for Note {
+    fn encoded_len(&self) -> usize {
+        HEAD + if self.expired { 0 } else { self.len as usize }
+    }
+    fn encode(&self, _now: Instant, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.id.to_be_bytes());
+        out.extend_from_slice(&self.start.to_be_bytes());
+        out.extend_from_slice(&self.len.to_be_bytes());
+        out.extend_from_slice(&[u8::from(self.expired), u8::from(self.urgent)]);
+        if !self.expired {
+            out.resize(out.len() + self.len as usize, self.id as u8);
+        }
+    }
+    fn cut(&mut self, room: usize) -> Option<Self> {
+        if self.expired || self.encoded_len() <= room || room <= HEAD {
+            return None;
+        }
+        let part = (room - HEAD) as u32;
+        let front = Self { len: part, ..self.clone() };
+        (self.start, self.len) = (self.start + part, self.len - part);
+        Some(front)
+    }
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+    fn expire(&mut self) {
+        self.expired = true;
+        self.deadline = None;
+    }
+    fn merge(&mut self, _next: &Self) -> bool {
+        false
+    }
+    fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+    fn fill_frame(&self, frame: &mut classic::Frame) -> bool {
+        let mut out = Vec::new();
+        self.encode(Instant::ZERO, &mut out);
+        frame.payload = out.into();
+        !self.expired
+    }
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Arrival {
+    at: std::cmp::Reverse<(Instant, u64)>,
+    to: usize,
+    bytes: Vec<u8>,
+}
+
+/// Both ends, and the line.
+struct Pair {
+    ends: [Transport<Note>; 2],
+    got: [Vec<(u32, u32, u32, bool)>; 2],
+    events: [Vec<Event>; 2],
+    now: Instant,
+    line: BinaryHeap<Arrival>,
+    sent: u64,
+    rng: Rng,
+    loss: f64,
+    duplicate: f64,
+    jitter: Duration,
+    cut: bool,
+    take: bool,
+    held: u64,
+}
+
+const PEER: PeerId = PeerId(7);
+const DELAY: Duration = Duration::from_millis(2);
+
+fn address(end: usize) -> SocketAddr {
+    ([10, 0, 0, end as u8 + 1], 4_000).into()
+}
+
+fn local(end: usize) -> Local {
+    Local {
+        network: NetworkId(1),
+        id: EndpointId::from_integer(end as i64),
+        name: format!("end-{end}"),
+        incarnation: Incarnation(1),
+        clock: WallClock::default(),
+    }
+}
+
+fn remote(end: usize) -> Remote {
+    let other = local(end);
+    Remote { id: other.id, name: other.name, incarnation: other.incarnation, address: address(end), classic: None }
+}
+
+impl Pair {
+    fn new(seed: u64, config: &Config) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut end = |n| Transport::new(config.clone(), local(n), rng.fork());
+        let mut ends = [end(0), end(1)];
+        ends[0].connect(Instant::ZERO, PEER, &remote(1));
+        ends[1].connect(Instant::ZERO, PEER, &remote(0));
+        Self {
+            ends,
+            got: Default::default(),
+            events: Default::default(),
+            now: Instant::ZERO,
+            line: BinaryHeap::new(),
+            sent: 0,
+            rng,
+            loss: 0.0,
+            duplicate: 0.0,
+            jitter: Duration::ZERO,
+            cut: false,
+            take: true,
+            held: 0,
+        }
+    }
+
+    fn flush(&mut self) {
+        for end in 0..2 {
+            let mut out = Vec::new();
+            let before = self.sent;
+            while let Some(transmit) = self.ends[end].poll_transmit(self.now, &mut out) {
+                assert!(self.sent < before + 10_000, "sends without end");
+                assert_eq!(transmit.to, address(1 - end));
+                let bytes = out.split_off(out.len() - transmit.len);
+                assert!(bytes.len() <= 1_200, "{}", bytes.len());
+                let copies = 1 + u32::from(self.rng.chance(self.duplicate));
+                for _ in 0..copies {
+                    self.carry(1 - end, bytes.clone());
+                }
+            }
+            while let Some(event) = self.ends[end].poll_event() {
+                self.events[end].push(event);
+            }
+        }
+    }
+
+    fn carry(&mut self, to: usize, bytes: Vec<u8>) {
+        self.sent += 1;
+        if self.cut || self.rng.chance(self.loss) {
+            return;
+        }
+        let jitter = Duration::from_nanos(self.rng.below(self.jitter.as_nanos() as u64 + 1));
+        let at = std::cmp::Reverse((self.now + DELAY + jitter, self.sent));
+        self.line.push(Arrival { at, to, bytes });
+    }
+
+    fn receive(&mut self, end: usize, bytes: Vec<u8>) {
+        self.ends[end].handle_native(self.now, address(1 - end), bytes.into());
+        while let Some((peer, payload)) = self.ends[end].poll_payload() {
+            assert_eq!(peer, PEER);
+            let word = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
+            self.got[end].push((word(0), word(4), word(8), payload[12] == 1));
+            if !self.take {
+                self.held += payload.len() as u64;
+            }
+        }
+        self.ends[end].set_held(PEER, self.held);
+    }
+
+    /// Runs until nothing is to be done before `limit`.
+    fn run(&mut self, limit: Duration) {
+        let limit = self.now + limit;
+        self.flush();
+        let mut turns = 0;
+        loop {
+            let before = self.now;
+            let timers = self.ends.iter().filter_map(Transport::poll_timeout);
+            let arrival = self.line.peek().map(|arrival| arrival.at.0.0);
+            let Some(next) = timers.chain(arrival).min().filter(|at| *at <= limit) else { break };
+            self.now = self.now.max(next);
+            turns = if self.now == before { turns + 1 } else { 0 };
+            assert!(turns < 1_000, "time stands still at {:?}", self.now);
+            while let Some(arrival) = self.line.peek().filter(|a| a.at.0.0 <= self.now).map(|_| ()) {
+                let () = arrival;
+                let Arrival { to, bytes, .. } = self.line.pop().unwrap();
+                self.receive(to, bytes);
+            }
+            self.ends.iter_mut().for_each(|end| end.handle_timeout(self.now));
+            self.flush();
+        }
+        self.now = limit;
+    }
+
+    /// The ids that arrived whole, each with how often its bytes came.
+    fn whole(&self, end: usize) -> BTreeMap<u32, u32> {
+        let mut sum = BTreeMap::new();
+        for (id, _, len, expired) in &self.got[end] {
+            if !expired {
+                *sum.entry(*id).or_default() += len;
+            }
+        }
+        sum
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn payloads_arrive_once_at_every_loss() {
+    for (seed, loss) in [(1, 0.0), (2, 0.05), (3, 0.2), (4, 0.5), (5, 0.5)] {
+        let mut pair = Pair::new(seed, &Config::default());
+        (pair.loss, pair.duplicate, pair.jitter) = (loss, 0.05, Duration::from_millis(3));
+        for id in 0..500 {
+            pair.ends[0].send(pair.now, PEER, note(id, 10 + id * 7));
+            pair.ends[1].send(pair.now, PEER, note(id, 300));
+        }
+        pair.run(SECOND * 60);
+        let expected: BTreeMap<u32, u32> = (0..500).map(|id| (id, 10 + id * 7)).collect();
+        assert!(pair.whole(1) == expected, "loss {loss}");
+        assert_eq!(pair.whole(0).len(), 500);
+        assert_eq!(pair.got[0].len(), 500, "no payload came twice");
+        assert!(pair.ends.iter().all(Transport::is_settled), "loss {loss}");
+    }
+}
+
+#[test]
+fn a_quiet_pair_stays_quiet() {
+    let mut pair = Pair::new(1, &Config::default());
+    pair.ends[0].send(pair.now, PEER, note(1, 10));
+    pair.run(SECOND);
+    let sent = pair.sent;
+    pair.run(SECOND * 100);
+    assert_eq!(pair.sent, sent);
+    assert!(sent <= 6, "hellos, data, ack: {sent}");
+}
+
+#[test]
+fn a_lost_payload_does_not_hold_the_others_up() {
+    let mut pair = Pair::new(1, &Config::default());
+    pair.run(SECOND);
+    pair.cut = true;
+    pair.ends[0].send(pair.now, PEER, note(1, 10));
+    pair.flush();
+    pair.cut = false;
+    pair.ends[0].send(pair.now, PEER, note(2, 10));
+    pair.run(DELAY);
+    assert_eq!(pair.whole(1).into_keys().collect::<Vec<_>>(), [2]);
+    pair.run(SECOND);
+    assert_eq!(pair.whole(1).len(), 2);
+}
+
+#[test]
+fn what_expires_arrives_as_a_notice() {
+    let mut pair = Pair::new(1, &Config::default());
+    pair.run(SECOND);
+    pair.cut = true;
+    for id in 0..100 {
+        let deadline = Some(pair.now + Duration::from_millis(if id % 2 == 0 { 50 } else { 60_000 }));
+        pair.ends[0].send(pair.now, PEER, Note { deadline, ..note(id, 1_000) });
+    }
+    pair.run(SECOND);
+    pair.cut = false;
+    pair.run(SECOND * 5);
+    assert_eq!(pair.got[1].len(), 100);
+    assert!(pair.got[1].iter().all(|(id, _, _, expired)| *expired == (id % 2 == 0)));
+}
+
+#[test]
+fn a_receiver_that_takes_nothing_bounds_the_sender_but_not_urgent_payloads() {
+    let config = Config { receive_window_bytes: 100_000, ..Config::default() };
+    let mut pair = Pair::new(1, &config);
+    pair.take = false;
+    (0..1_000).for_each(|id| assert!(pair.ends[0].send(pair.now, PEER, note(id, 1_000))));
+    pair.run(SECOND * 3);
+    assert!((90_000..=100_000).contains(&pair.held), "{}", pair.held);
+    pair.ends[0].send(pair.now, PEER, Note { urgent: true, ..note(5_000, 10) });
+    pair.run(SECOND);
+    assert!(pair.whole(1).contains_key(&5_000));
+    (pair.take, pair.held) = (true, 0);
+    pair.ends[1].set_held(PEER, 0);
+    pair.run(SECOND * 10);
+    assert_eq!(pair.whole(1).len(), 1_001);
+}
+
+#[test]
+fn a_partition_is_survived_by_probes() {
+    let mut pair = Pair::new(1, &Config::default());
+    pair.run(SECOND);
+    pair.cut = true;
+    (0..50).for_each(|id| assert!(pair.ends[0].send(pair.now, PEER, note(id, 1_000))));
+    pair.run(SECOND * 20);
+    let sent = pair.sent;
+    pair.run(SECOND * 20);
+    assert!(pair.sent - sent <= 20 * 2 * 3, "probes are paced: {}", pair.sent - sent);
+    pair.cut = false;
+    pair.run(SECOND);
+    assert_eq!(pair.whole(1).len(), 50);
+}
+
+#[test]
+fn a_suspended_peer_gets_nothing_until_it_is_resumed() {
+    let mut pair = Pair::new(1, &Config::default());
+    pair.run(SECOND);
+    pair.ends[0].suspend(PEER);
+    (0..50).for_each(|id| assert!(pair.ends[0].send(pair.now, PEER, note(id, 1_000))));
+    let sent = pair.sent;
+    pair.run(SECOND * 5);
+    assert_eq!(pair.sent, sent);
+    pair.ends[0].resume(pair.now, PEER);
+    pair.run(SECOND);
+    assert_eq!(pair.whole(1).len(), 50);
+}
+
+#[test]
+fn a_full_queue_skips_instead_of_growing() {
+    let config = Config { max_queue_bytes: 10_000, ..Config::default() };
+    let mut pair = Pair::new(1, &config);
+    pair.ends[0].suspend(PEER);
+    (0..100).for_each(|id| assert!(pair.ends[0].send(pair.now, PEER, note(id, 1_000))));
+    assert!(pair.ends[0].queue_bytes(PEER) < 10_000 + 100 * HEAD);
+    pair.ends[0].resume(pair.now, PEER);
+    pair.run(SECOND);
+    assert_eq!(pair.got[1].len(), 100, "each is there, as itself or as a notice");
+    assert_eq!(pair.ends[0].peer_stats(PEER).unwrap().dropped_full, 91);
+}
+
+#[test]
+fn a_peer_that_lost_its_state_is_met_anew() {
+    for seed in 0..20 {
+        let mut pair = Pair::new(seed, &Config::default());
+        pair.loss = if seed % 2 == 0 { 0.0 } else { 0.3 };
+        (0..10).for_each(|id| assert!(pair.ends[0].send(pair.now, PEER, note(id, 1_000))));
+        pair.run(SECOND * 5);
+        pair.ends[1].disconnect(PEER);
+        pair.ends[1].connect(pair.now, PEER, &remote(0));
+        pair.run(SECOND * 5);
+        assert_eq!(pair.events[0], [Event::Opened(PEER), Event::Lost(PEER), Event::Opened(PEER)], "seed {seed}");
+        (10..20).for_each(|id| assert!(pair.ends[0].send(pair.now, PEER, note(id, 1_000))));
+        (10..20).for_each(|id| assert!(pair.ends[1].send(pair.now, PEER, note(id, 1_000))));
+        pair.run(SECOND * 5);
+        assert_eq!((pair.whole(1).len(), pair.whole(0).len()), (20, 10), "seed {seed}");
+    }
+}
+
+#[test]
+fn strangers_and_junk_are_counted_and_change_nothing() {
+    let mut pair = Pair::new(1, &Config::default());
+    pair.run(SECOND);
+    let mut rng = Rng::new(9);
+    for n in 0..20_000u64 {
+        let mut junk = vec![0; rng.below(60) as usize + 2];
+        rng.fill(&mut junk);
+        (junk[0], junk[1]) = (0xc1, (n % 4) as u8);
+        pair.ends[1].handle_native(pair.now, address(0), junk.into());
+    }
+    let stats = pair.ends[1].stats();
+    assert_eq!(stats.malformed + stats.unknown_token + stats.stray_hellos, 20_000);
+    assert!(pair.ends[1].poll_payload().is_none());
+    pair.ends[0].send(pair.now, PEER, note(1, 10));
+    pair.run(SECOND);
+    assert_eq!(pair.whole(1).len(), 1);
+}
+
+#[test]
+fn hostile_frames_under_a_known_token_do_no_harm() {
+    let mut pair = Pair::new(1, &Config::default());
+    pair.run(SECOND);
+    // The token is learned from a datagram, as an eavesdropper would.
+    pair.ends[0].send(pair.now, PEER, note(1, 10));
+    let mut out = Vec::new();
+    let transmit = pair.ends[0].poll_transmit(pair.now, &mut out).unwrap();
+    let header = out[out.len() - transmit.len..][..10].to_vec();
+    let mut rng = Rng::new(9);
+    for n in 0..50_000u64 {
+        let mut junk = vec![0; rng.below(80) as usize + 1];
+        rng.fill(&mut junk);
+        junk[0] = (n % 7) as u8;
+        let mut datagram = header.clone();
+        glue_net::wire::put_varint(&mut datagram, rng.next_u64() >> rng.below(64));
+        datagram.extend(junk);
+        pair.ends[1].handle_native(pair.now, address(0), datagram.into());
+        while pair.ends[1].poll_payload().is_some() {}
+        out.clear();
+        while pair.ends[1].poll_transmit(pair.now, &mut out).is_some() {}
+    }
+    assert!(pair.ends[1].queue_bytes(PEER) == 0);
+}
+
+#[test]
+fn classic_frames_are_acked_resent_and_told_apart() {
+    let mut rng = Rng::new(3);
+    let mut transport: Transport<Note> = Transport::new(Config::default(), local(0), rng.fork());
+    let classic = Remote { classic: Some(Codec::MessagePack), ..remote(1) };
+    transport.connect(Instant::ZERO, PEER, &classic);
+    let frame = classic::Frame {
+        frame_id: classic::Ksuid([5; 20]),
+        fragment_count: 1,
+        needs_ack: true,
+        payload: Bytes::from_static(b"x"),
+        ..classic::Frame::default()
+    };
+    let now = Instant::ZERO;
+    assert!(transport.handle_classic(now, PEER, frame.clone()).is_some());
+    assert!(transport.handle_classic(now, PEER, frame).is_none());
+    let mut out = Vec::new();
+    let acks = std::iter::from_fn(|| transport.poll_transmit(now, &mut out)).count();
+    assert_eq!(acks, 2, "every frame is acked, also one that came before");
+    transport.send(now, PEER, note(1, 100));
+    assert!(transport.poll_transmit(now, &mut out).is_some());
+    assert!(transport.poll_transmit(now, &mut out).is_none());
+    let due = transport.poll_timeout().unwrap();
+    transport.handle_timeout(due);
+    assert!(transport.poll_transmit(due, &mut out).is_some(), "sent again");
+    assert_eq!(transport.peer_stats(PEER).unwrap().payloads_resent, 1);
+}

@@ -1,0 +1,444 @@
+//! All peers of an endpoint: finds whom a datagram is from and who may send next.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use glue_net::wire::classic::{Codec, Frame};
+use glue_net::wire::native::{Datagram, Hello, Token};
+use glue_net::{EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Rng, Transmit, Via, WallClock};
+
+use crate::classic::Classic;
+use crate::config::Config;
+use crate::native::Native;
+use crate::session::Greeting;
+use crate::stats::{PeerStats, Stats};
+
+/// Who we are.
+#[derive(Clone, Debug)]
+pub struct Local {
+    /// Our network.
+    pub network: NetworkId,
+    /// Our id.
+    pub id: EndpointId,
+    /// Our name.
+    pub name: String,
+    /// Our life.
+    pub incarnation: Incarnation,
+    /// The wall clock, for classic containers.
+    pub clock: WallClock,
+}
+
+/// Who a peer is, as discovery knows it.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its name.
+    pub name: String,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Where it takes data.
+    pub address: SocketAddr,
+    /// `None`: it speaks the native wire; else the codec of its classic containers.
+    pub classic: Option<Codec>,
+}
+
+/// What happened to a peer's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// Payloads can be sent.
+    Opened(PeerId),
+    /// The peer has forgotten us and starts over: what was queued for it is dropped, and it will ask anew for what it
+    /// wants.
+    Lost(PeerId),
+}
+
+/// Reliable payloads to and from any number of peers.
+///
+/// Every payload handed to [`Transport::send`] arrives once, in any order, as long as its peer is reachable; one that
+/// expires first becomes a notice in the same place ([`Payload::expire`]).
+#[derive(Debug)]
+pub struct Transport<P> {
+    config: Config,
+    local: Local,
+    rng: Rng,
+    peers: BTreeMap<PeerId, Peer<P>>,
+    by_token: BTreeMap<Token, PeerId>,
+    by_identity: BTreeMap<(EndpointId, Incarnation), PeerId>,
+    /// Peers that may have something to send, each once.
+    ready: VecDeque<PeerId>,
+    /// No peer's timer is due before this.
+    wake_at: Option<Instant>,
+    arrived: VecDeque<(PeerId, Bytes)>,
+    events: VecDeque<Event>,
+    stats: Stats,
+}
+
+#[derive(Debug)]
+struct Peer<P> {
+    address: SocketAddr,
+    reachable: bool,
+    ready: bool,
+    link: Link<P>,
+}
+
+#[derive(Debug)]
+enum Link<P> {
+    Native(Box<Native<P>>),
+    Classic(Box<Classic<P>>),
+}
+
+impl<P: Payload> Transport<P> {
+    /// A transport without peers.
+    #[must_use]
+    pub const fn new(config: Config, local: Local, rng: Rng) -> Self {
+        Self {
+            config,
+            local,
+            rng,
+            peers: BTreeMap::new(),
+            by_token: BTreeMap::new(),
+            by_identity: BTreeMap::new(),
+            ready: VecDeque::new(),
+            wake_at: None,
+            arrived: VecDeque::new(),
+            events: VecDeque::new(),
+            stats: Stats { malformed: 0, unknown_token: 0, stray_hellos: 0 },
+        }
+    }
+
+    /// Sets the wall clock.
+    pub const fn handle_clock(&mut self, clock: WallClock) {
+        self.local.clock = clock;
+    }
+
+    /// Starts to speak with a peer. A peer that is known already is only moved and resumed.
+    pub fn connect(&mut self, now: Instant, peer: PeerId, remote: &Remote) {
+        if self.peers.contains_key(&peer) {
+            self.set_address(now, peer, remote.address);
+            self.resume(now, peer);
+            return;
+        }
+        let link = match remote.classic {
+            None => Link::Native(Box::new(self.new_native(now, peer, (remote.id, remote.incarnation), remote.address))),
+            Some(codec) => {
+                let (name, wall) = (remote.name.clone(), self.local.clock.wall(now));
+                let classic = Classic::new(&self.config, codec, remote.id, name, wall, &mut self.rng);
+                Link::Classic(Box::new(classic))
+            }
+        };
+        if remote.classic.is_none() {
+            self.by_identity.insert((remote.id, remote.incarnation), peer);
+        }
+        self.peers.insert(peer, Peer { address: remote.address, reachable: true, ready: false, link });
+        self.touch(peer);
+    }
+
+    /// Sends to the peer at another address from now on.
+    pub fn set_address(&mut self, now: Instant, peer: PeerId, address: SocketAddr) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if state.address == address {
+            return;
+        }
+        state.address = address;
+        if let Link::Native(native) = &mut state.link {
+            native.set_address(&self.config, address);
+            native.resume(now);
+        }
+        self.touch(peer);
+    }
+
+    /// The peer is out of reach: nothing is sent to it, and what is queued waits until it expires.
+    pub fn suspend(&mut self, peer: PeerId) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.reachable = false;
+        }
+    }
+
+    /// The peer is back: goes on where it was.
+    pub fn resume(&mut self, now: Instant, peer: PeerId) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if std::mem::replace(&mut state.reachable, true) {
+            return;
+        }
+        if let Link::Native(native) = &mut state.link {
+            native.resume(now);
+        }
+        self.touch(peer);
+    }
+
+    /// Forgets the peer and what was queued for it.
+    pub fn disconnect(&mut self, peer: PeerId) {
+        let Some(state) = self.peers.remove(&peer) else { return };
+        if let Link::Native(native) = &state.link {
+            self.by_token.remove(&native.session.token());
+            self.by_identity.retain(|_, known| *known != peer);
+        }
+    }
+
+    /// Queues a payload. False if the peer is not known; the payload is then dropped.
+    pub fn send(&mut self, now: Instant, peer: PeerId, payload: P) -> bool {
+        let Some(state) = self.peers.get_mut(&peer) else { return false };
+        match &mut state.link {
+            Link::Native(native) => native.send(now, &self.config, payload),
+            Link::Classic(classic) => classic.send(now, &self.config, payload),
+        }
+        self.touch(peer);
+        true
+    }
+
+    /// Takes a native datagram. Returns the peer it came from, if that is one of ours.
+    pub fn handle_native(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) -> Option<PeerId> {
+        match Datagram::decode(datagram) {
+            Ok(Datagram::Data { token, packet, frames }) => self.handle_data(now, from, token, packet, frames),
+            Ok(Datagram::Hello(hello)) => self.handle_hello(now, &hello),
+            Err(_) => {
+                self.stats.malformed += 1;
+                None
+            }
+        }
+    }
+
+    /// Takes a classic frame of a peer. Returns it if it is data that did not come before.
+    pub fn handle_classic(&mut self, now: Instant, peer: PeerId, frame: Frame) -> Option<Frame> {
+        let Link::Classic(classic) = &mut self.peers.get_mut(&peer)?.link else { return None };
+        let frame = classic.handle_frame(now, frame);
+        self.touch(peer);
+        frame
+    }
+
+    /// Says how many bytes of a peer's payloads the layers above still hold; the rest becomes new credit.
+    pub fn set_held(&mut self, peer: PeerId, bytes: u64) {
+        let Some(Peer { link: Link::Native(native), .. }) = self.peers.get_mut(&peer) else { return };
+        native.inbox.set_held(bytes);
+        if native.inbox.credit_is_due() {
+            self.touch(peer);
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.wake_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let due: Vec<PeerId> =
+            self.peers.iter().filter(|(_, p)| p.timeout().is_some_and(|at| at <= now)).map(|(id, _)| *id).collect();
+        for peer in due {
+            let Some(state) = self.peers.get_mut(&peer) else { continue };
+            match &mut state.link {
+                Link::Native(native) => native.handle_timeout(now, &self.config),
+                Link::Classic(classic) => classic.handle_timeout(now),
+            }
+            self.touch(peer);
+        }
+        self.wake_at = self.peers.values().filter_map(Peer::timeout).min();
+    }
+
+    /// When [`Transport::handle_timeout`] wants to be called. It may turn out that nothing is due then.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.wake_at
+    }
+
+    /// Appends the next datagram. Datagrams to one peer come in a row, so that they can leave in one batch.
+    #[must_use]
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+        let start = out.len();
+        while let Some(id) = self.ready.front().copied() {
+            let Some(peer) = self.peers.get_mut(&id) else {
+                self.ready.pop_front();
+                continue;
+            };
+            let to = peer.address;
+            if peer.reachable && peer.poll_transmit(now, &self.local, &self.config, out) {
+                self.arm(id);
+                return Some(Transmit { to, len: out.len() - start, via: Via::Data });
+            }
+            peer.ready = false;
+            self.ready.pop_front();
+            self.arm(id);
+        }
+        None
+    }
+
+    /// Lets the next peer send: called after a batch, so that a busy peer does not keep the others waiting.
+    pub fn rotate(&mut self) {
+        if self.ready.len() > 1 {
+            self.ready.rotate_left(1);
+        }
+    }
+
+    /// The next payload that arrived.
+    #[must_use]
+    pub fn poll_payload(&mut self) -> Option<(PeerId, Bytes)> {
+        self.arrived.pop_front()
+    }
+
+    /// The next thing that happened to a session.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Bytes of payload that one datagram to the peer takes in any case.
+    #[must_use]
+    pub fn room(&self, peer: PeerId) -> Option<usize> {
+        match &self.peers.get(&peer)?.link {
+            Link::Native(native) => Some(native.room()),
+            Link::Classic(_) => None,
+        }
+    }
+
+    /// Whether a payload for the peer would leave at once.
+    #[must_use]
+    pub fn is_hungry(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|state| match &state.link {
+            Link::Native(native) => state.reachable && native.is_hungry(),
+            Link::Classic(classic) => state.reachable && classic.outbox.is_drained(),
+        })
+    }
+
+    /// Bytes queued for the peer or unacknowledged by it.
+    #[must_use]
+    pub fn queue_bytes(&self, peer: PeerId) -> usize {
+        self.peers.get(&peer).map_or(0, Peer::queue_bytes)
+    }
+
+    /// Whether every reachable peer has acknowledged everything.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.peers.values().filter(|peer| peer.reachable).all(Peer::is_settled)
+    }
+
+    /// What was exchanged with a peer.
+    #[must_use]
+    pub fn peer_stats(&self, peer: PeerId) -> Option<PeerStats> {
+        Some(match &self.peers.get(&peer)?.link {
+            Link::Native(native) => native.stats(),
+            Link::Classic(classic) => classic.stats(),
+        })
+    }
+
+    /// Counters of what belongs to no peer.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    fn handle_data(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        token: Token,
+        packet: u64,
+        frames: Bytes,
+    ) -> Option<PeerId> {
+        let Some(id) = self.by_token.get(&token).copied() else {
+            self.stats.unknown_token += 1;
+            return None;
+        };
+        let peer = self.peers.get_mut(&id)?;
+        let Link::Native(native) = &mut peer.link else { return None };
+        if peer.address != from && native.is_silent() {
+            peer.address = from; // the old path is dead, and who knows the token may say where it moved
+        }
+        let arrived = &mut self.arrived;
+        native.handle_packet(now, &self.config, packet, frames, |body| arrived.push_back((id, body)));
+        self.touch(id);
+        Some(id)
+    }
+
+    fn handle_hello(&mut self, now: Instant, hello: &Hello) -> Option<PeerId> {
+        let ours = (hello.network, hello.destination, hello.destination_incarnation)
+            == (self.local.network, self.local.id, self.local.incarnation);
+        let known = self.by_identity.get(&(hello.source, hello.source_incarnation)).copied();
+        let Some(id) = known.filter(|_| ours) else {
+            self.stats.stray_hellos += 1;
+            return None;
+        };
+        let peer = self.peers.get_mut(&id)?;
+        let Link::Native(native) = &mut peer.link else { return None };
+        match native.handle_hello(now, hello) {
+            Greeting::Known => {}
+            Greeting::Opened { .. } => self.events.push_back(Event::Opened(id)),
+            Greeting::Lost => self.restart(now, id, hello),
+        }
+        self.touch(id);
+        Some(id)
+    }
+
+    /// The peer has lost its half of the session: a new one begins, with a new token.
+    fn restart(&mut self, now: Instant, id: PeerId, hello: &Hello) {
+        let Some(address) = self.peers.get(&id).map(|peer| peer.address) else { return };
+        let mut fresh = self.new_native(now, id, (hello.source, hello.source_incarnation), address);
+        fresh.handle_hello(now, hello);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            if let Link::Native(old) = &peer.link {
+                self.by_token.remove(&old.session.token());
+            }
+            peer.link = Link::Native(Box::new(fresh));
+        }
+        self.events.extend([Event::Lost(id), Event::Opened(id)]);
+    }
+
+    fn new_native(
+        &mut self,
+        now: Instant,
+        id: PeerId,
+        identity: (EndpointId, Incarnation),
+        address: SocketAddr,
+    ) -> Native<P> {
+        let native = Native::new(now, &self.config, identity, address, &mut self.rng);
+        self.by_token.insert(native.session.token(), id);
+        native
+    }
+
+    /// Something changed at the peer: it may want to send, and its timers may have moved.
+    fn touch(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(&id)
+            && !std::mem::replace(&mut peer.ready, true)
+        {
+            self.ready.push_back(id);
+        }
+        self.arm(id);
+    }
+
+    fn arm(&mut self, id: PeerId) {
+        let at = self.peers.get(&id).and_then(Peer::timeout);
+        self.wake_at = self.wake_at.into_iter().chain(at).min();
+    }
+}
+
+impl<P: Payload> Peer<P> {
+    fn timeout(&self) -> Option<Instant> {
+        match (&self.link, self.reachable) {
+            (Link::Native(native), true) => native.timeout(),
+            (Link::Native(native), false) => native.sweep_at(),
+            (Link::Classic(classic), true) => classic.timeout(),
+            (Link::Classic(classic), false) => classic.sweep_at(),
+        }
+    }
+
+    fn queue_bytes(&self) -> usize {
+        match &self.link {
+            Link::Native(native) => native.outbox.bytes(),
+            Link::Classic(classic) => classic.outbox.bytes(),
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        match &self.link {
+            Link::Native(native) => native.outbox.is_settled(),
+            Link::Classic(classic) => classic.outbox.is_settled(),
+        }
+    }
+
+    fn poll_transmit(&mut self, now: Instant, local: &Local, config: &Config, out: &mut Vec<u8>) -> bool {
+        match &mut self.link {
+            Link::Classic(classic) => classic.poll_transmit(now, local, config, out),
+            Link::Native(native) => native.poll_transmit(now, local, config, out),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What a link does to datagrams.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+/// The properties of one direction between two nodes.
+///
+/// A datagram meets them in this order: `mtu`, `rate` and its queue, `loss`, `duplicate`; then each copy for itself
+/// `corrupt`, `jitter`, `reorder`. All bytes are those of the datagram alone, without IP and UDP headers.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Link {
+    /// Time under way. Default 100 microseconds.
+    pub latency: Duration,
+    /// Further time under way, uniform from zero to this; order stays. Default zero.
+    pub jitter: Duration,
+    /// Share of datagrams that are lost, 0.0 to 1.0. Default 0.
+    pub loss: f64,
+    /// Mean number of datagrams lost in a row (the two states of Gilbert's model); below 1: each is lost
+    /// independently. Default 0.
+    pub loss_burst: f64,
+    /// Probability that a datagram arrives twice. Default 0.
+    pub duplicate: f64,
+    /// Probability that a copy is held back by `reorder_delay`, so that later ones overtake it. Default 0.
+    pub reorder: f64,
+    /// How long such a copy is held back. Default zero.
+    pub reorder_delay: Duration,
+    /// Probability that a copy arrives altered: one bit flipped or the end cut off, each as likely. Default 0.
+    pub corrupt: f64,
+    /// Bytes per second; `None` without limit. Default `None`.
+    pub rate: Option<NonZeroU64>,
+    /// Bytes that may wait for a link with a `rate`; a datagram that does not fit is dropped. Default 65,536.
+    pub queue_bytes: usize,
+    /// Longest datagram that passes; a longer one is dropped. Default 65,507, the limit of UDP over IPv4.
+    pub mtu: usize,
+}
+
+impl Link {
+    /// Loses nothing, keeps order, takes 100 microseconds.
+    #[must_use]
+    pub const fn perfect() -> Self {
+        Self {
+            latency: Duration::from_micros(100),
+            jitter: Duration::ZERO,
+            loss: 0.0,
+            loss_burst: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+            reorder_delay: Duration::ZERO,
+            corrupt: 0.0,
+            rate: None,
+            queue_bytes: 65_536,
+            mtu: 65_507,
+        }
+    }
+
+    /// Loses the share `loss` of all datagrams, each independently.
+    #[must_use]
+    pub const fn lossy(loss: f64) -> Self {
+        Self::perfect().loss(loss)
+    }
+
+    /// Sets the time under way.
+    #[must_use]
+    pub const fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// Sets how much the time under way varies.
+    #[must_use]
+    pub const fn jitter(mut self, jitter: Duration) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// Sets the share of datagrams that are lost.
+    #[must_use]
+    pub const fn loss(mut self, loss: f64) -> Self {
+        self.loss = loss;
+        self
+    }
+
+    /// Sets how many are lost in a row, on average; the share stays.
+    #[must_use]
+    pub const fn loss_burst(mut self, datagrams: f64) -> Self {
+        self.loss_burst = datagrams;
+        self
+    }
+
+    /// Sets how likely a datagram arrives twice.
+    #[must_use]
+    pub const fn duplicate(mut self, probability: f64) -> Self {
+        self.duplicate = probability;
+        self
+    }
+
+    /// Sets how likely a copy is held back, and how long.
+    #[must_use]
+    pub const fn reorder(mut self, probability: f64, delay: Duration) -> Self {
+        self.reorder = probability;
+        self.reorder_delay = delay;
+        self
+    }
+
+    /// Sets how likely a copy arrives altered.
+    #[must_use]
+    pub const fn corrupt(mut self, probability: f64) -> Self {
+        self.corrupt = probability;
+        self
+    }
+
+    /// Sets the bytes per second (0: without limit) and how many bytes may wait.
+    #[must_use]
+    pub const fn rate(mut self, bytes_per_second: u64, queue_bytes: usize) -> Self {
+        self.rate = NonZeroU64::new(bytes_per_second);
+        self.queue_bytes = queue_bytes;
+        self
+    }
+
+    /// Sets the longest datagram that passes.
+    #[must_use]
+    pub const fn mtu(mut self, bytes: usize) -> Self {
+        self.mtu = bytes;
+        self
+    }
+
+    /// Panics if a probability is none.
+    pub(crate) fn checked(self) -> Self {
+        let probabilities =
+            [("loss", self.loss), ("duplicate", self.duplicate), ("reorder", self.reorder), ("corrupt", self.corrupt)];
+        for (name, p) in probabilities {
+            assert!((0.0..=1.0).contains(&p), "Link::{name} is {p}; a probability from 0 to 1 expected");
+        }
+        self
+    }
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self::perfect()
+    }
+}

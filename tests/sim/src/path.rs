@@ -1,0 +1,167 @@
+//! One direction between two nodes: what its link has in hand.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use glue_net::{Instant, Rng};
+
+use crate::trace::{digest, mix};
+use crate::{Fate, Link, NodeId};
+
+/// All directions that were used: the sender's row, the receiver's column. Both grow when they are needed.
+#[derive(Debug)]
+pub(crate) struct Paths {
+    rows: Vec<Vec<Path>>,
+    seed: u64,
+}
+
+impl Paths {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self { rows: Vec::new(), seed }
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "rows and columns are made before they are used")]
+    pub(crate) fn get(&mut self, sender: NodeId, receiver: NodeId) -> &mut Path {
+        let (row, column) = (sender.index(), receiver.index());
+        if self.rows.len() <= row {
+            self.rows.resize_with(row + 1, Vec::new);
+        }
+        let paths = &mut self.rows[row];
+        while paths.len() <= column {
+            paths.push(Path::new(self.seed, sender.as_u64() << 32 | paths.len() as u64));
+        }
+        &mut paths[column]
+    }
+
+    /// Lifts all cuts.
+    pub(crate) fn heal(&mut self) {
+        self.rows.iter_mut().flatten().for_each(|path| path.cut = false);
+    }
+}
+
+/// One direction.
+#[derive(Debug)]
+pub(crate) struct Path {
+    /// Instead of the world's link.
+    pub(crate) link: Option<Box<Link>>,
+    /// Nothing passes.
+    pub(crate) cut: bool,
+    traffic: Traffic,
+}
+
+/// What was sent this way before bears on what is sent now. The randomness is the path's own: what happens on one
+/// changes nothing on another.
+#[derive(Debug)]
+struct Traffic {
+    rng: Rng,
+    /// In a burst of loss.
+    losing: bool,
+    /// When the last datagram in the queue has left.
+    idle_at: Instant,
+    /// When the last datagram arrives that was not held back.
+    last_arrival: Instant,
+}
+
+/// How one copy arrives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copy {
+    pub(crate) at: Instant,
+    pub(crate) late: bool,
+    pub(crate) corrupted: bool,
+}
+
+impl Path {
+    const fn new(seed: u64, name: u64) -> Self {
+        let rng = Rng::new(mix(seed ^ PATH_STREAM, PATH_STREAM ^ name));
+        let traffic = Traffic { rng, losing: false, idle_at: Instant::ZERO, last_arrival: Instant::ZERO };
+        Self { link: None, cut: false, traffic }
+    }
+
+    /// Takes a datagram of `len` bytes. Two copies if it is duplicated.
+    pub(crate) fn take(&mut self, now: Instant, len: usize, usual: &Link) -> Result<(Copy, Option<Copy>), Fate> {
+        self.traffic.pass(now, len, self.link.as_deref().unwrap_or(usual))
+    }
+
+    /// Alters a datagram: one bit flipped, or the end cut off. An empty one stays.
+    pub(crate) fn corrupt(&mut self, datagram: &Bytes) -> (Bytes, u64) {
+        let len = datagram.len() as u64;
+        let rng = &mut self.traffic.rng;
+        let at = usize::try_from(rng.below(len)).unwrap_or(usize::MAX);
+        let altered = if rng.chance(0.5) {
+            datagram.slice(..at)
+        } else {
+            let mut altered = datagram.to_vec();
+            if let Some(byte) = altered.get_mut(at) {
+                *byte ^= 1 << rng.below(8);
+            }
+            altered.into()
+        };
+        let digest = digest(&altered);
+        (altered, digest)
+    }
+}
+
+impl Traffic {
+    fn pass(&mut self, now: Instant, len: usize, link: &Link) -> Result<(Copy, Option<Copy>), Fate> {
+        if len > link.mtu {
+            return Err(Fate::TooBig);
+        }
+        let sent = self.enqueue(now, len, link)?;
+        if self.loses(link) {
+            return Err(Fate::Lost);
+        }
+        let first = self.travel(sent, link);
+        let second = self.happens(link.duplicate).then(|| self.travel(sent, link));
+        Ok((first, second))
+    }
+
+    /// Waits for the link, which carries one datagram after another.
+    fn enqueue(&mut self, now: Instant, len: usize, link: &Link) -> Result<Instant, Fate> {
+        let Some(rate) = link.rate else { return Ok(now) };
+        let time = |bytes: usize| Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / rate);
+        let waiting = self.idle_at.since(now);
+        // An idle link takes any datagram: its first one does not wait.
+        if !waiting.is_zero() && waiting + time(len) > time(link.queue_bytes) {
+            return Err(Fate::QueueFull);
+        }
+        self.idle_at = self.idle_at.max(now) + time(len);
+        Ok(self.idle_at)
+    }
+
+    /// Gilbert's two states: in the bad one all is lost. The rates of change keep the share of loss for any burst.
+    fn loses(&mut self, link: &Link) -> bool {
+        if link.loss_burst < 1.0 || link.loss >= 1.0 {
+            return self.happens(link.loss);
+        }
+        self.losing = if self.losing {
+            !self.happens(1.0 / link.loss_burst)
+        } else {
+            self.happens(link.loss / (link.loss_burst * (1.0 - link.loss)))
+        };
+        self.losing
+    }
+
+    fn travel(&mut self, sent: Instant, link: &Link) -> Copy {
+        let corrupted = self.happens(link.corrupt);
+        let jitter = match u64::try_from(link.jitter.as_nanos()) {
+            Ok(0) | Err(_) => Duration::ZERO,
+            Ok(nanos) => Duration::from_nanos(self.rng.below(nanos + 1)),
+        };
+        // It can not overtake, or jitter alone would reorder.
+        let at = (sent + link.latency + jitter).max(self.last_arrival);
+        let late = self.happens(link.reorder);
+        if late {
+            return Copy { at: at + link.reorder_delay, late, corrupted };
+        }
+        self.last_arrival = at;
+        Copy { at, late, corrupted }
+    }
+
+    /// Draws only where there is a choice, so that a perfect link costs nothing.
+    fn happens(&mut self, p: f64) -> bool {
+        p > 0.0 && self.rng.chance(p)
+    }
+}
+
+/// Sets the paths' randomness apart from the nodes'.
+const PATH_STREAM: u64 = 0x510e_527f_ade6_82d1;
