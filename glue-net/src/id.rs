@@ -31,6 +31,7 @@ pub struct EndpointId([u8; Self::LEN]);
 impl EndpointId {
     /// Bytes of an id on the wire.
     pub const LEN: usize = 20;
+    const TEXT_LEN: usize = 27;
     /// Seconds from the Unix epoch to the KSUID epoch.
     const EPOCH_SECONDS: i64 = 1_400_000_000;
 
@@ -87,12 +88,13 @@ pub struct ParseEndpointIdError;
 impl FromStr for EndpointId {
     type Err = ParseEndpointIdError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(number) = text.parse::<i64>() {
-            return Ok(Self::from_integer(number));
+        if text.len() != Self::TEXT_LEN {
+            return text.parse().map(Self::from_integer).map_err(|_| ParseEndpointIdError);
         }
-        let is_ksuid = text.len() == 27 && text.bytes().all(|b| b.is_ascii_alphanumeric());
-        let ksuid = if is_ksuid { Ksuid::from_base62(text).ok() } else { None };
-        ksuid.and_then(|k| k.bytes().as_slice().try_into().ok()).map(Self).ok_or(ParseEndpointIdError)
+        let ksuid = Ksuid::from_base62(text).map_err(|_| ParseEndpointIdError)?;
+        // Text above 2^160 is decoded to something else, without an error: only what reads back is an id.
+        let bytes = ksuid.bytes().as_slice().try_into().map_err(|_| ParseEndpointIdError)?;
+        if ksuid.to_base62() == text { Ok(Self(bytes)) } else { Err(ParseEndpointIdError) }
     }
 }
 
@@ -125,7 +127,8 @@ mod tests {
 
     #[test]
     fn other_text_is_refused() {
-        for bad in ["", "x", "3MObaaaaaaaaaaaaaaaaaaaaaa", "3MObaaaaaaaaaaaaaaaaaaaaaa!", "zzzzzzzzzzzzzzzzzzzzzzzzzzz"] {
+        for bad in ["", "x", "3MObaaaaaaaaaaaaaaaaaaaaaa", "3MObaaaaaaaaaaaaaaaaaaaaaa!", "zzzzzzzzzzzzzzzzzzzzzzzzzzz"]
+        {
             assert_eq!(bad.parse::<EndpointId>(), Err(ParseEndpointIdError), "{bad}");
         }
     }

@@ -5,7 +5,7 @@ pub mod native;
 mod read;
 mod write;
 
-pub use read::{DecodeError, Reader};
+pub use read::{DecodeError, Reader, split_varint};
 pub use write::{put_bytes, put_varint, varint_len};
 
 /// The most that one UDP datagram carries over IPv4: 65,535 less 20 (IP) and 8 (UDP).

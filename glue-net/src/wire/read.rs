@@ -64,10 +64,8 @@ impl Reader {
     /// # Errors
     /// [`DecodeError::Truncated`] if it is cut.
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
-        let first = *self.0.first().ok_or(DecodeError::Truncated)?;
-        let len = 1usize << (first >> 6);
-        let bytes = self.0.get(..len).ok_or(DecodeError::Truncated)?;
-        let value = bytes.iter().skip(1).fold(u64::from(first & 0x3f), |v, b| v << 8 | u64::from(*b));
+        let (value, rest) = split_varint(&self.0).ok_or(DecodeError::Truncated)?;
+        let len = self.0.len() - rest.len();
         self.0.advance(len);
         Ok(value)
     }
@@ -100,5 +98,18 @@ impl Reader {
         let array = self.0.first_chunk::<N>().copied().ok_or(DecodeError::Truncated)?;
         self.0.advance(N);
         Ok(array)
+    }
+}
+
+/// Splits a variable-length integer off the front of `bytes`, see [`Reader::varint`]; `None` if it is cut.
+#[inline]
+#[must_use]
+pub fn split_varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let first = *bytes.first()?;
+    match first >> 6 {
+        0 => Some((first.into(), bytes.get(1..)?)),
+        1 => bytes.split_first_chunk().map(|(n, rest)| (u64::from(u16::from_be_bytes(*n)) & 0x3fff, rest)),
+        2 => bytes.split_first_chunk().map(|(n, rest)| (u64::from(u32::from_be_bytes(*n)) & 0x3fff_ffff, rest)),
+        _ => bytes.split_first_chunk().map(|(n, rest)| (u64::from_be_bytes(*n) & 0x3fff_ffff_ffff_ffff, rest)),
     }
 }

@@ -1,12 +1,29 @@
 //! The classic container: what the reference implementation sends, one a datagram, as JSON or MessagePack.
+//!
+//! What a datagram must be beyond well-formed is checked here, once for both codecs: exactly one body, a fragment that
+//! is one of its message's fragments, names of at most [`MAX_NAME_BYTES`]. Everything else is read as the reference
+//! reads it: keys in any order, unknown ones passed over, missing and nil ones zero, bytes after the container ignored.
+
+mod address;
+mod json;
+mod ksuid;
+mod msgpack;
+mod pack;
+mod stamp;
+#[cfg(test)]
+mod tests;
+mod unpack;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::DecodeError;
+use super::{DecodeError, Format};
 use crate::{EndpointId, Incarnation, NetworkId, WallTime};
+
+/// Most bytes of an endpoint's name, a topic's name or a topic's type; a datagram with a longer one is refused.
+pub const MAX_NAME_BYTES: usize = 1_024;
 
 /// How a container is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,12 +34,13 @@ pub enum Codec {
     MessagePack,
 }
 
-/// A KSUID that names a frame or a message; ours carry a counter in their last 8 bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A KSUID that names a frame or a message; ours carry a counter in their last 8 bytes. Its text is 27 base-62
+/// characters.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ksuid(pub [u8; 20]);
 
 /// One datagram: who sent it, and an announcement or a frame.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
     /// When the sender made it.
     pub sent_timestamp: WallTime,
@@ -49,7 +67,7 @@ pub struct Container {
 }
 
 /// What a container carries.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// "Here I am."
     Announcement(Announcement),
@@ -58,7 +76,7 @@ pub enum Body {
 }
 
 /// Tells the others that an endpoint is there, and where.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Announcement {
     /// The time between the sender's announcements.
     pub sent_rate: Duration,
@@ -90,7 +108,7 @@ pub struct Native {
 }
 
 /// A fragment of a message, or the ack of one.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
     /// The sender's resend period.
     pub resend_period: Duration,
@@ -117,7 +135,7 @@ pub struct Frame {
 }
 
 /// What the payloads of a message's fragments give when joined.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// When it was published.
     pub timestamp: WallTime,
@@ -140,28 +158,124 @@ pub struct Message {
 }
 
 impl Container {
-    /// Reads a datagram, and tells how it was written. Unknown keys are passed over, missing ones are zero, bytes after
-    /// the container are ignored, as the reference does.
+    /// Reads a datagram, and tells how it was written. A MessagePack payload is a slice of the datagram.
     ///
     /// # Errors
     /// [`DecodeError`] if it is no container.
-    pub fn decode(_datagram: &Bytes) -> Result<(Codec, Self), DecodeError> {
-        Err(DecodeError::Malformed("container"))
+    pub fn decode(datagram: &Bytes) -> Result<(Codec, Self), DecodeError> {
+        match Format::detect(*datagram.first().ok_or(DecodeError::Truncated)?) {
+            Some(Format::Json) => Ok((Codec::Json, json::container(datagram)?)),
+            Some(Format::MessagePack) => Ok((Codec::MessagePack, msgpack::container(datagram)?)),
+            Some(Format::Native) | None => Err(DecodeError::Malformed("container")),
+        }
     }
 
-    /// Appends the datagram.
-    pub fn encode(&self, _codec: Codec, _out: &mut Vec<u8>) {}
+    /// Appends the datagram. Values are written as they stand; those that [`Container::decode`] refuses (a fragment
+    /// count of 0, a name that is too long) are the caller's to avoid.
+    pub fn encode(&self, codec: Codec, out: &mut Vec<u8>) {
+        match codec {
+            Codec::Json => json::put_container(self, out),
+            Codec::MessagePack => msgpack::put_container(self, out),
+        }
+    }
+
+    /// All keys missing, and a body to be replaced.
+    const fn blank() -> Self {
+        Self {
+            sent_timestamp: WallTime::ZERO_TIME,
+            last_sent_timestamp: WallTime::ZERO_TIME,
+            sent_by: None,
+            sent_to: None,
+            received_timestamp: WallTime::ZERO_TIME,
+            received_from: None,
+            received_by: None,
+            network_id: NetworkId(0),
+            source_endpoint_id: EndpointId::from_bytes([0; EndpointId::LEN]),
+            source_endpoint_name: String::new(),
+            body: Body::Announcement(Announcement::blank()),
+        }
+    }
+}
+
+impl Body {
+    fn one_of(announcement: Option<Announcement>, frame: Option<Frame>) -> Result<Self, DecodeError> {
+        match (announcement, frame) {
+            (Some(announcement), None) => Ok(Self::Announcement(announcement)),
+            (None, Some(frame)) => frame.checked().map(Self::Frame),
+            (None, None) => Err(DecodeError::Malformed("container: neither announcement nor frame")),
+            (Some(_), Some(_)) => Err(DecodeError::Malformed("container: both announcement and frame")),
+        }
+    }
+}
+
+impl Announcement {
+    /// All keys missing.
+    const fn blank() -> Self {
+        Self {
+            sent_rate: Duration::ZERO,
+            listen_port: 0,
+            listen_addr: None,
+            discovery_listen_addr: None,
+            discovery_target_addr: None,
+            forwarded: false,
+            native: None,
+        }
+    }
+}
+
+impl Frame {
+    fn checked(self) -> Result<Self, DecodeError> {
+        if self.fragment_index < self.fragment_count { Ok(self) } else { Err(DecodeError::Malformed("fragment index")) }
+    }
 }
 
 impl Message {
-    /// Reads a joined message.
+    /// Reads a joined message. A MessagePack payload is a slice of `bytes`.
     ///
     /// # Errors
     /// [`DecodeError`] if it is none.
-    pub fn decode(_codec: Codec, _bytes: &Bytes) -> Result<Self, DecodeError> {
-        Err(DecodeError::Malformed("message"))
+    pub fn decode(codec: Codec, bytes: &Bytes) -> Result<Self, DecodeError> {
+        match codec {
+            Codec::Json => json::message(bytes),
+            Codec::MessagePack => msgpack::message(bytes),
+        }
     }
 
-    /// Appends the encoded message.
-    pub fn encode(&self, _codec: Codec, _out: &mut Vec<u8>) {}
+    /// Appends the encoded message. Values are written as they stand, see [`Container::encode`].
+    pub fn encode(&self, codec: Codec, out: &mut Vec<u8>) {
+        match codec {
+            Codec::Json => json::put_message(self, out),
+            Codec::MessagePack => msgpack::put_message(self, out),
+        }
+    }
+
+    /// All keys missing.
+    const fn blank() -> Self {
+        Self {
+            timestamp: WallTime::ZERO_TIME,
+            expiry: Duration::ZERO,
+            endpoint_id: EndpointId::from_bytes([0; EndpointId::LEN]),
+            endpoint_name: String::new(),
+            sequence_number: 0,
+            topic_name: String::new(),
+            topic_type: String::new(),
+            message_type: 0,
+            payload: None,
+        }
+    }
+}
+
+/// A name within bounds; `what` names it otherwise.
+fn bounded(name: &str, what: &'static str) -> Result<String, DecodeError> {
+    if name.len() > MAX_NAME_BYTES { Err(DecodeError::Malformed(what)) } else { Ok(name.to_owned()) }
+}
+
+/// The classic wire's duration: nanoseconds in an `i64`. A negative one is no time at all.
+fn duration(nanos: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+/// The other way; saturates at 292 years.
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
