@@ -1,0 +1,337 @@
+//! The whole data path on one page: the protocol crates, wired.
+//!
+//! ```text
+//!            publish                                              Delivery
+//!               |                                                    ^
+//!            Topics  --- bundles, order, interest ------------->  Topics
+//!               |  Cargo                              (head, body)   |
+//!            Fragment --- cut to what a datagram has left --->    Joiner
+//!               |                                          payload   |
+//!            Transport --- packets, acks, resends, credit -->  Transport
+//!               |                                         datagram   |
+//!               +----------------------- network --------------------+
+//!            Discovery says who is there, and where.
+//! ```
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use glue_discovery::{Discovery, PeerInfo};
+use glue_fragment::{Fragment, Joined, Joiner};
+use glue_net::wire::Format;
+use glue_net::wire::classic::{self, Body, Codec, Container};
+use glue_net::{Instant, Interface, Node, PeerId, Rng, Transmit, WallClock};
+use glue_topics::{Cargo, Data, PublicationId, PublishError, SubscribeError, SubscriptionId, Topics};
+use glue_transport::{Local, Transport};
+
+use crate::config::{Config, ConfigError};
+use crate::event::{Command, Event};
+use crate::roster::Roster;
+use crate::stats::Stats;
+
+/// An endpoint without sockets, threads or clock.
+#[derive(Debug)]
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) discovery: Discovery,
+    pub(crate) transport: Transport<Fragment<Cargo>>,
+    pub(crate) joiner: Joiner,
+    pub(crate) topics: Topics,
+    pub(crate) roster: Roster,
+    pub(crate) events: VecDeque<Event>,
+    clock: WallClock,
+    /// Numbers the messages handed to the transport.
+    messages: u64,
+    /// Peers whose queues are so long that publishers wait.
+    congested: BTreeSet<PeerId>,
+    pub(crate) stats: Stats,
+}
+
+impl Engine {
+    /// An endpoint that knows nobody yet.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a setting is out of range.
+    pub fn new(now: Instant, config: Config, clock: WallClock, rng: &mut Rng) -> Result<Self, ConfigError> {
+        let local = Local {
+            network: config.discovery.network,
+            id: config.discovery.id,
+            name: config.discovery.name.clone(),
+            incarnation: config.discovery.incarnation,
+            clock,
+        };
+        let mut discovery = Discovery::new(config.discovery.clone(), rng.fork(), now)?;
+        discovery.handle_clock(clock);
+        Ok(Self {
+            discovery,
+            transport: Transport::new(config.transport.clone(), local, rng.fork()),
+            joiner: Joiner::new(config.fragment.clone()),
+            topics: Topics::new(config.topics.clone(), config.discovery.id, &config.discovery.name)?,
+            roster: Roster::default(),
+            events: VecDeque::new(),
+            clock,
+            messages: 0,
+            congested: BTreeSet::new(),
+            stats: Stats::default(),
+            config,
+        })
+    }
+
+    /// Takes the table of local interfaces, in place of the one before.
+    pub fn handle_interfaces(&mut self, now: Instant, interfaces: Vec<Interface>) {
+        self.discovery.handle_interfaces(now, interfaces);
+        self.follow_peers(now);
+    }
+
+    /// Takes the wall clock.
+    pub fn handle_clock(&mut self, clock: WallClock) {
+        self.clock = clock;
+        self.discovery.handle_clock(clock);
+        self.transport.handle_clock(clock);
+    }
+
+    // ---- what the application asks for ----
+
+    /// Subscribes to a topic, or with `#` to all.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; nothing was changed.
+    pub fn subscribe(&mut self, topic: &str, type_name: &str) -> Result<SubscriptionId, SubscribeError> {
+        self.topics.subscribe(topic, type_name)
+    }
+
+    /// Ends a subscription.
+    pub fn unsubscribe(&mut self, id: SubscriptionId) {
+        self.topics.unsubscribe(id);
+    }
+
+    /// Declares a publication; see [`Topics::publication`].
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was changed.
+    pub fn publication(&mut self, topic: &str, type_name: &str) -> Result<PublicationId, PublishError> {
+        self.topics.publication(topic, type_name)
+    }
+
+    /// Ends a publication.
+    pub fn release(&mut self, id: PublicationId) {
+        self.topics.release(id);
+    }
+
+    /// Publishes a message. `Ok(None)`: the queue to a subscriber is full, nothing was done; try again after
+    /// [`Event::Writable`].
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was sent.
+    #[inline]
+    pub fn publish<'a>(
+        &mut self,
+        now: Instant,
+        id: PublicationId,
+        expiry: Duration,
+        payload: impl Into<Data<'a>>,
+    ) -> Result<Option<u64>, PublishError> {
+        if !self.congested.is_empty() && self.topics.interested(id).iter().any(|peer| self.congested.contains(peer)) {
+            self.stats.publishes_held_back += 1;
+            return Ok(None);
+        }
+        self.topics.publish(now, self.clock.wall(now), id, expiry, payload).map(Some)
+    }
+
+    /// How many reachable peers get this publication now.
+    #[must_use]
+    pub fn subscribers(&self, id: PublicationId) -> usize {
+        self.topics.interested(id).len()
+    }
+
+    /// The living peers, in the order in which they were met.
+    pub fn peers(&self) -> impl Iterator<Item = (PeerId, &PeerInfo)> {
+        self.discovery.peers()
+    }
+
+    /// The application has taken `bytes` that came from `peer` (see [`glue_topics::Batch::bytes`]).
+    pub fn handle_taken(&mut self, peer: PeerId, bytes: usize) {
+        self.roster.give_back(peer, bytes);
+        self.renew_credit(peer);
+    }
+
+    /// Says goodbye: no more announcements; what is queued still goes out.
+    pub fn leave(&mut self, now: Instant) {
+        self.discovery.leave(now);
+    }
+
+    /// Whether everything published was acknowledged by every peer that can be reached.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !self.topics.has_open_bundles() && self.transport.is_settled()
+    }
+
+    // ---- out: application to network ----
+
+    fn send_next(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+        if let Some(transmit) = self.discovery.poll_transmit(now, out) {
+            return Some(transmit);
+        }
+        self.queue_cargo(now);
+        if let Some(transmit) = self.transport.poll_transmit(now, out) {
+            return Some(transmit);
+        }
+        // Nothing is under way that waits for a full datagram: what is open leaves as it is.
+        let transport = &self.transport;
+        if !self.topics.close_bundles_for(|peer| transport.is_hungry(peer)) {
+            return None;
+        }
+        self.queue_cargo(now);
+        self.transport.poll_transmit(now, out)
+    }
+
+    fn queue_cargo(&mut self, now: Instant) {
+        while let Some((peer, cargo)) = self.topics.poll_cargo() {
+            self.messages += 1;
+            self.transport.send(now, peer, Fragment::new(self.messages, cargo));
+            self.note_congestion(peer);
+        }
+    }
+
+    // ---- in: network to application ----
+
+    fn handle_native(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) {
+        let Some(peer) = self.transport.handle_native(now, from, datagram) else { return };
+        self.discovery.handle_alive(now, peer);
+        self.note_life(now, peer);
+        while let Some((peer, payload)) = self.transport.poll_payload() {
+            let Some(joined) = self.joiner.handle_payload(peer, payload) else { continue };
+            match joined {
+                Joined::Whole { head, body } => self.topics.handle_cargo(now, peer, head, body),
+                // Its beginning is enough to see what is missing.
+                Joined::Dropped { head, start } => self.topics.handle_cargo(now, peer, head, start),
+            }
+        }
+        self.follow_sessions(now);
+        self.deliver();
+        self.renew_credit(peer);
+        self.note_congestion(peer);
+    }
+
+    fn handle_container(&mut self, now: Instant, from: SocketAddr, datagram: &Bytes) {
+        let Ok((codec, container)) = Container::decode(datagram) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        match container.body {
+            Body::Announcement(_) => {
+                self.discovery.handle_announcement(now, from, codec, container);
+                self.follow_peers(now);
+            }
+            Body::Frame(frame) if container.network_id == self.config.discovery.network => {
+                self.handle_frame(now, codec, &container.source_endpoint_name, frame);
+            }
+            Body::Frame(_) => self.stats.wrong_network += 1,
+        }
+    }
+
+    fn handle_frame(&mut self, now: Instant, codec: Codec, source: &str, frame: classic::Frame) {
+        let us = &self.config.discovery;
+        let ours = frame.destination_endpoint_id == us.id || frame.destination_endpoint_name == us.name;
+        let Some(peer) = self.discovery.find_classic(source).filter(|_| ours) else {
+            self.stats.stray_frames += 1;
+            return;
+        };
+        self.note_life(now, peer);
+        if let Some(frame) = self.transport.handle_classic(now, peer, frame)
+            && let Some(encoding) = self.joiner.handle_frame(now, peer, &frame)
+        {
+            match classic::Message::decode(codec, &encoding) {
+                Ok(message) => self.topics.handle_classic(now, peer, message),
+                Err(_) => self.stats.malformed += 1,
+            }
+        }
+        self.deliver();
+        self.note_congestion(peer);
+    }
+
+    fn deliver(&mut self) {
+        while let Some(delivery) = self.topics.poll_delivery() {
+            self.roster.lend(delivery.batch.from(), delivery.batch.bytes());
+            self.events.push_back(Event::Delivery(delivery));
+        }
+        while let Some(event) = self.topics.poll_event() {
+            self.events.push_back(event.into());
+        }
+    }
+
+    // ---- flow control ----
+
+    fn renew_credit(&mut self, peer: PeerId) {
+        let held = self.topics.held_bytes(peer) + self.roster.lent(peer);
+        self.transport.set_held(peer, held as u64);
+    }
+
+    pub(crate) fn note_congestion(&mut self, peer: PeerId) {
+        let limit = self.config.publish_queue_bytes;
+        // Half of the limit must be free before publishers go on, so that they are not woken for each datagram.
+        let limit = if self.congested.contains(&peer) { limit / 2 } else { limit };
+        let is_congested = self.roster.is_up(peer) && self.transport.queue_bytes(peer) > limit;
+        if is_congested {
+            self.congested.insert(peer);
+        } else if self.congested.remove(&peer) {
+            self.events.push_back(Event::Writable);
+        }
+    }
+}
+
+impl Node for Engine {
+    type Command = Command;
+    type Event = Event;
+
+    fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Interfaces(interfaces) => self.handle_interfaces(now, interfaces),
+            Command::Leave => self.leave(now),
+            Command::Taken { peer, bytes } => self.handle_taken(peer, bytes),
+        }
+    }
+
+    fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) {
+        match datagram.first().and_then(|first| Format::detect(*first)) {
+            Some(Format::Native) => self.handle_native(now, from, datagram),
+            Some(Format::Json | Format::MessagePack) => self.handle_container(now, from, &datagram),
+            None => self.stats.malformed += 1,
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.discovery.handle_timeout(now);
+        self.follow_peers(now);
+        self.transport.handle_timeout(now);
+        self.joiner.handle_timeout(now);
+        self.topics.handle_timeout(now);
+        self.forget_parked(now);
+        self.deliver();
+    }
+
+    fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+        self.send_next(now, out)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        let timeouts = [
+            self.discovery.poll_timeout(),
+            self.transport.poll_timeout(),
+            self.joiner.poll_timeout(),
+            self.topics.poll_timeout(),
+            self.roster.poll_timeout(),
+        ];
+        timeouts.into_iter().flatten().min()
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        // Own messages are delivered by `publish`, which does not know when a burst of them is over.
+        if self.events.is_empty() {
+            self.deliver();
+        }
+        self.events.pop_front()
+    }
+}

@@ -1,0 +1,164 @@
+//! The peers' comings and goings: what discovery and the sessions tell, passed on to the layers.
+
+use std::collections::BTreeMap;
+
+use glue_discovery::{DownReason, PeerInfo, Wire};
+use glue_net::{Instant, PeerId};
+use glue_topics::{EndpointName, PeerFacts};
+use glue_transport::Remote;
+
+use crate::engine::Engine;
+use crate::event::Event;
+
+/// What the engine itself keeps of the peers.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    peers: BTreeMap<PeerId, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    info: PeerInfo,
+    /// Out of reach, to be forgotten at this time.
+    parked: Option<Instant>,
+    /// Bytes that came from it and are with the application.
+    lent: usize,
+}
+
+impl Roster {
+    pub(crate) fn lend(&mut self, peer: Option<PeerId>, bytes: usize) {
+        if let Some(entry) = peer.and_then(|peer| self.peers.get_mut(&peer)) {
+            entry.lent += bytes;
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, peer: PeerId, bytes: usize) {
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.lent = entry.lent.saturating_sub(bytes);
+        }
+    }
+
+    pub(crate) fn lent(&self, peer: PeerId) -> usize {
+        self.peers.get(&peer).map_or(0, |entry| entry.lent)
+    }
+
+    /// Whether the peer can be reached, as far as is known.
+    pub(crate) fn is_up(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|entry| entry.parked.is_none())
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|entry| entry.parked).min()
+    }
+}
+
+impl Engine {
+    /// Takes what discovery has learned.
+    pub(crate) fn follow_peers(&mut self, now: Instant) {
+        while let Some(event) = self.discovery.poll_event() {
+            match &event {
+                glue_discovery::Event::PeerUp { peer, info } => self.welcome(now, *peer, info),
+                glue_discovery::Event::PeerDown { peer, reason: DownReason::Expired, .. } => self.park(now, *peer),
+                glue_discovery::Event::PeerDown { peer, .. } => self.forget(*peer),
+                glue_discovery::Event::PeerMoved { peer, to, .. } => {
+                    self.transport.set_address(now, *peer, *to);
+                    self.renew_room(*peer);
+                }
+                _ => {}
+            }
+            self.events.push_back(Event::Discovery(event));
+        }
+    }
+
+    /// Takes what the sessions tell.
+    pub(crate) fn follow_sessions(&mut self, now: Instant) {
+        while let Some(event) = self.transport.poll_event() {
+            match event {
+                glue_transport::Event::Opened(peer) => self.renew_room(peer),
+                glue_transport::Event::Lost(peer) => self.start_over(peer),
+                _ => {}
+            }
+        }
+        let _ = now;
+    }
+
+    /// A datagram came from a peer: if it was thought out of reach, it is not.
+    pub(crate) fn note_life(&mut self, now: Instant, peer: PeerId) {
+        let patience = self.config.forget_after;
+        if let Some(entry) = self.roster.peers.get_mut(&peer)
+            && let Some(at) = &mut entry.parked
+        {
+            *at = now + patience;
+            self.transport.resume(now, peer);
+            self.topics.handle_peer_resumed(peer);
+        }
+    }
+
+    pub(crate) fn forget_parked(&mut self, now: Instant) {
+        let due = |entry: &Entry| entry.parked.is_some_and(|at| at <= now);
+        while let Some(peer) = self.roster.peers.iter().find(|(_, entry)| due(entry)).map(|(peer, _)| *peer) {
+            self.forget(peer);
+        }
+    }
+
+    fn welcome(&mut self, now: Instant, peer: PeerId, info: &PeerInfo) {
+        let classic = match info.wire {
+            Wire::Classic(codec) => Some(codec),
+            Wire::Native { .. } => None,
+        };
+        let (id, name, incarnation) = (info.id, info.name.clone(), info.incarnation);
+        self.transport.connect(now, peer, &Remote { id, name, incarnation, address: info.data, classic });
+        let lent = self.roster.lent(peer);
+        let returning = self.roster.peers.insert(peer, Entry { info: info.clone(), parked: None, lent }).is_some();
+        if returning {
+            self.topics.handle_peer_resumed(peer);
+        } else {
+            self.topics.handle_peer_up(peer, &facts(info));
+        }
+        self.renew_room(peer);
+    }
+
+    /// Nothing was heard of the peer for a while. What is queued for it waits; if it comes back, all goes on.
+    fn park(&mut self, now: Instant, peer: PeerId) {
+        let Some(entry) = self.roster.peers.get_mut(&peer) else { return };
+        entry.parked = Some(now + self.config.forget_after);
+        self.transport.suspend(peer);
+        self.topics.handle_peer_suspended(peer);
+        self.note_congestion(peer);
+    }
+
+    fn forget(&mut self, peer: PeerId) {
+        self.roster.peers.remove(&peer);
+        self.transport.disconnect(peer);
+        self.joiner.handle_peer_gone(peer);
+        self.topics.handle_peer_gone(peer);
+        self.note_congestion(peer);
+    }
+
+    /// The peer has forgotten us: to it, we are new.
+    fn start_over(&mut self, peer: PeerId) {
+        let Some(entry) = self.roster.peers.get(&peer) else { return };
+        let facts = facts(&entry.info);
+        self.joiner.handle_peer_gone(peer);
+        self.topics.handle_peer_gone(peer);
+        self.topics.handle_peer_up(peer, &facts);
+        self.stats.sessions_lost += 1;
+    }
+
+    fn renew_room(&mut self, peer: PeerId) {
+        if let Some(room) = self.transport.room(peer) {
+            self.topics.set_room(peer, room.saturating_sub(FRAGMENT_HEAD_BYTES));
+        }
+    }
+}
+
+fn facts(info: &PeerInfo) -> PeerFacts {
+    let wire = match info.wire {
+        Wire::Classic(codec) => glue_topics::Wire::Classic(codec),
+        Wire::Native { .. } => glue_topics::Wire::Native,
+    };
+    PeerFacts { id: info.id, name: EndpointName::new(&info.name), wire }
+}
+
+/// What fragmentation and a bundle's head add to a body.
+const FRAGMENT_HEAD_BYTES: usize = 32;

@@ -1,0 +1,138 @@
+//! What was published and what came: the promises, checked as they are made.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use glue_net::{EndpointId, Instant};
+use glue_topics::{Gap, GapReason, Message};
+
+/// A subscriber, in one of its lives.
+type Reader = (usize, u32);
+/// A publisher and a topic, in one of the publisher's lives.
+type Stream = (EndpointId, u32, String);
+
+/// The books of a run.
+#[derive(Debug, Default)]
+pub struct Books {
+    published: BTreeMap<Stream, Vec<Entry>>,
+    read: BTreeMap<(Reader, Stream), Cursor>,
+    /// Messages delivered in all.
+    pub delivered: u64,
+    /// Messages reported missing in all.
+    pub missed: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    at: Instant,
+    expiry: Duration,
+    size: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    first: u64,
+    last: u64,
+}
+
+impl Books {
+    /// A message was published; its payload must be [`payload`] of the same arguments.
+    pub fn publish(&mut self, stream: Stream, sequence: u64, at: Instant, expiry: Duration, size: usize) {
+        let entries = self.published.entry(stream).or_default();
+        assert_eq!(sequence, entries.len() as u64 + 1, "sequence numbers have no holes");
+        entries.push(Entry { at, expiry, size });
+    }
+
+    /// A message was delivered at `at`, on the subscriber's clock, which is the publisher's too. `slack` is how long the
+    /// network may have carried it unseen.
+    ///
+    /// # Panics
+    /// If the message was never published, comes twice, out of order, changed, or expired.
+    pub fn deliver(&mut self, reader: Reader, at: Instant, slack: Duration, message: &Message) {
+        let life = life_of(message);
+        let stream = (message.endpoint_id, life, message.topic_name.to_string());
+        let sequence = message.sequence_number;
+        let index = usize::try_from(sequence - 1).expect("small numbers");
+        let entry = *self
+            .published
+            .get(&stream)
+            .and_then(|entries| entries.get(index))
+            .unwrap_or_else(|| panic!("{stream:?} {sequence} was never published"));
+        assert!(*message.payload == payload(life, sequence, entry.size)[..], "{stream:?} {sequence} was changed");
+        assert!(at <= entry.at + entry.expiry + slack, "{stream:?} {sequence} came after it expired");
+        self.advance(reader, stream, sequence, sequence);
+        self.delivered += 1;
+    }
+
+    /// A gap was reported at `at`.
+    ///
+    /// # Panics
+    /// If it does not follow what came before, or says that messages expired which have not.
+    pub fn miss(&mut self, reader: Reader, life: u32, at: Instant, gap: &Gap) {
+        // A gap does not say which life of its publisher it is from: it is the one that it goes on from.
+        let stream_of = |life| (gap.source.endpoint_id, life, gap.source.topic_name.to_string());
+        let follows = |life: &u32| self.read.get(&(reader, stream_of(*life))).is_some_and(|c| c.last + 1 == gap.from);
+        let stream = stream_of((0..=life).rev().find(follows).unwrap_or(life));
+        if gap.reason == GapReason::Expired {
+            let entries = self.published.get(&stream).map_or(&[][..], |entries| entries);
+            let from = usize::try_from(gap.from - 1).expect("small numbers");
+            for entry in entries.iter().take(usize::try_from(gap.to).expect("small numbers")).skip(from) {
+                assert!(entry.at + entry.expiry <= at, "{stream:?} {gap:?}: not expired yet");
+            }
+        }
+        self.advance(reader, stream, gap.from, gap.to);
+        self.missed += gap.count();
+    }
+
+    fn advance(&mut self, reader: Reader, stream: Stream, from: u64, to: u64) {
+        let key = (reader, stream);
+        if let Some(cursor) = self.read.get_mut(&key) {
+            assert_eq!(from, cursor.last + 1, "{key:?}: in order, once, and no silent gap");
+            cursor.last = to;
+        } else {
+            self.read.insert(key, Cursor { first: from, last: to });
+        }
+    }
+
+    /// Asserts that `reader` has seen, as messages or as gaps, everything of `stream` from sequence number `from` on.
+    ///
+    /// # Panics
+    /// If not.
+    pub fn assert_complete(&self, reader: Reader, stream: &Stream, from: u64) {
+        let count = self.published.get(stream).map_or(0, Vec::len) as u64;
+        if count < from {
+            return;
+        }
+        let Some(cursor) = self.read.get(&(reader, stream.clone())) else {
+            panic!("{reader:?} got nothing of {stream:?}, {count} published, wanted from {from}");
+        };
+        assert!(
+            cursor.first <= from && cursor.last == count,
+            "{reader:?} got {cursor:?} of {stream:?}, {count} published, wanted from {from}"
+        );
+    }
+
+    /// How many messages were published in a stream.
+    #[must_use]
+    pub fn count(&self, stream: &Stream) -> u64 {
+        self.published.get(stream).map_or(0, Vec::len) as u64
+    }
+}
+
+/// What a message of this publisher's life and sequence number contains: both numbers, then bytes that follow from them.
+#[must_use]
+pub(crate) fn payload(life: u32, sequence: u64, size: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(size.max(12));
+    bytes.extend_from_slice(&life.to_be_bytes());
+    bytes.extend_from_slice(&sequence.to_be_bytes());
+    let mut rng = glue_net::Rng::new(sequence);
+    let mut rest = vec![0; size.saturating_sub(12)];
+    rng.fill(&mut rest);
+    bytes.extend(rest);
+    bytes
+}
+
+fn life_of(message: &Message) -> u32 {
+    let life = message.payload.first_chunk().expect("a payload of ours");
+    u32::from_be_bytes(*life)
+}

@@ -1,0 +1,243 @@
+//! Endpoints on a simulated network.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use glue_endpoint::{Config, Engine, Event};
+use glue_net::{EndpointId, Incarnation, Instant, PeerId, Rng, WallClock};
+use glue_sim::{Context, DISCOVERY_GROUP, Host, NodeId, World};
+use glue_topics::{Item, PublicationId};
+
+use crate::books::{Books, payload};
+
+/// One endpoint.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its node.
+    pub node: NodeId,
+    /// Its id, the same in every life.
+    pub id: EndpointId,
+    /// Its life: 0, and one more after each restart.
+    pub life: u32,
+    publication: Option<PublicationId>,
+}
+
+/// What the endpoints do.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Time between two messages of one publisher.
+    pub interval: Duration,
+    /// How long a message lives.
+    pub expiry: Duration,
+    /// Messages are up to this long, in bytes.
+    pub max_size: u64,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { interval: Duration::from_millis(50), expiry: Duration::from_secs(60), max_size: 300 }
+    }
+}
+
+/// What a member was told, until the books have it.
+type Told = Rc<RefCell<Vec<(NodeId, Instant, Event)>>>;
+
+/// Endpoints that all subscribe to everything, each publishing to a topic of its own.
+pub struct Cluster {
+    /// The network.
+    pub world: World<Engine>,
+    /// The endpoints.
+    pub members: Vec<Member>,
+    /// What they published and got.
+    pub books: Books,
+    /// Changes among the peers that the members were told of.
+    pub changes: Vec<(usize, glue_discovery::Event)>,
+    plan: Plan,
+    told: Told,
+    rng: Rng,
+    slack: Duration,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("members", &self.members).field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// `count` endpoints that do as `plan` says, on a network whose randomness follows from `seed`.
+    #[must_use]
+    pub fn new(seed: u64, count: usize, plan: Plan) -> Self {
+        let mut world = World::new(seed);
+        let told = Told::default();
+        let heard = Rc::clone(&told);
+        world.observe(move |node, now, event: &Event| heard.borrow_mut().push((node, now, event.clone())));
+        world.keep_events(false);
+        let members = (0..count)
+            .map(|index| {
+                let id = EndpointId::from_integer(i64::try_from(index).expect("small") + 1);
+                let node = world.add_node(Host::default(), move |context| engine(id, context));
+                Member { node, id, life: 0, publication: None }
+            })
+            .collect();
+        let slack = Duration::from_secs(2);
+        let (books, changes, rng) = (Books::default(), Vec::new(), Rng::new(seed ^ 0x5eed));
+        Self { world, members, books, changes, plan, told, rng, slack }
+    }
+
+    /// Runs until every endpoint sends to all others, or `limit` has passed.
+    ///
+    /// # Panics
+    /// If it has passed.
+    pub fn meet(&mut self, limit: Duration) {
+        let end = self.world.now() + limit;
+        loop {
+            let others = self.members.len() - 1;
+            let met = (0..self.members.len()).all(|index| self.subscribers(index) == others);
+            if met {
+                return;
+            }
+            assert!(self.world.now() < end, "not all have met within {limit:?}");
+            self.run(Duration::from_millis(20));
+        }
+    }
+
+    /// How many others get what this member publishes.
+    pub fn subscribers(&mut self, index: usize) -> usize {
+        let Some(publication) = self.publication(index) else { return 0 };
+        let node = self.members[index].node;
+        self.world.call(node, |engine, _| engine.subscribers(publication)).unwrap_or(0)
+    }
+
+    /// Every running member publishes as planned for `time`.
+    pub fn publish_for(&mut self, time: Duration) {
+        let end = self.world.now() + time;
+        while self.world.now() < end {
+            for index in 0..self.members.len() {
+                let size = 12 + self.rng.below(self.plan.max_size);
+                self.publish(index, usize::try_from(size).expect("small"));
+            }
+            self.run(self.plan.interval);
+        }
+    }
+
+    /// One member publishes one message of `size` bytes. Returns whether it was taken.
+    pub fn publish(&mut self, index: usize, size: usize) -> bool {
+        let Some(publication) = self.publication(index) else { return false };
+        let (life, expiry) = (self.members[index].life, self.plan.expiry);
+        let stream = self.stream(index);
+        let sequence = self.books.count(&stream) + 1;
+        let payload = payload(life, sequence, size);
+        let published = self.world.call(self.members[index].node, |engine, now| {
+            engine.publish(now, publication, expiry, &payload[..]).expect("a good message")
+        });
+        let Some(Some(got)) = published else { return false };
+        self.books.publish(stream, got, self.world.now(), expiry, size.max(12));
+        self.keep_books();
+        true
+    }
+
+    /// Lets time pass, and keeps the books.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.world.now() + time;
+        while self.world.now() < end {
+            self.world.run_until((self.world.now() + Duration::from_millis(10)).min(end));
+            self.keep_books();
+        }
+    }
+
+    /// Crashes a member and starts it anew.
+    pub fn restart(&mut self, index: usize) {
+        self.keep_books();
+        self.world.restart(self.members[index].node);
+        let member = &mut self.members[index];
+        (member.life, member.publication) = (member.life + 1, None);
+    }
+
+    /// The name of what a member publishes in its present life.
+    #[must_use]
+    pub fn stream(&self, index: usize) -> (EndpointId, u32, String) {
+        let member = &self.members[index];
+        (member.id, member.life, topic(index))
+    }
+
+    /// A member as a reader, in its present life.
+    #[must_use]
+    pub fn reader(&self, index: usize) -> (usize, u32) {
+        (index, self.members[index].life)
+    }
+
+    /// Asserts that each of `readers` saw everything of each of `publishers` from its sequence number on.
+    ///
+    /// # Panics
+    /// If not.
+    pub fn assert_complete(&self, readers: &[usize], publishers: &[(usize, u64)]) {
+        for reader in readers {
+            for (publisher, from) in publishers {
+                self.books.assert_complete(self.reader(*reader), &self.stream(*publisher), *from);
+            }
+        }
+    }
+
+    fn publication(&mut self, index: usize) -> Option<PublicationId> {
+        let member = &self.members[index];
+        if member.publication.is_some() {
+            return member.publication;
+        }
+        let publication = self.world.call(member.node, |engine, _| engine.publication(&topic(index), "bytes"));
+        self.members[index].publication = publication.map(|made| made.expect("a good topic"));
+        self.members[index].publication
+    }
+
+    fn keep_books(&mut self) {
+        let told = std::mem::take(&mut *self.told.borrow_mut());
+        for (node, at, event) in told {
+            let index = self.members.iter().position(|member| member.node == node).expect("one of ours");
+            match event {
+                Event::Delivery(mut delivery) => {
+                    while let Some(item) = delivery.batch.next(at) {
+                        self.note(index, at, &item);
+                    }
+                    if let Some(peer) = delivery.batch.from() {
+                        self.give_back(index, peer, delivery.batch.bytes());
+                    }
+                }
+                Event::Discovery(change) => self.changes.push((index, change)),
+                _ => {}
+            }
+        }
+    }
+
+    fn note(&mut self, index: usize, at: Instant, item: &Item) {
+        let reader = self.reader(index);
+        match item {
+            Item::Message(message) => self.books.deliver(reader, at, self.slack, message),
+            Item::Gap(gap) => {
+                let publisher = self.members.iter().find(|member| member.id == gap.source.endpoint_id);
+                self.books.miss(reader, publisher.expect("one of ours").life, at, gap);
+            }
+        }
+    }
+
+    fn give_back(&mut self, index: usize, peer: PeerId, bytes: usize) {
+        self.world.call(self.members[index].node, |engine, _| engine.handle_taken(peer, bytes));
+    }
+}
+
+fn topic(index: usize) -> String {
+    format!("topic-{index}")
+}
+
+fn engine(id: EndpointId, context: Context) -> Engine {
+    let mut discovery = glue_discovery::Config::new(id, format!("endpoint-{id}"));
+    discovery.incarnation = Incarnation(u64::from(context.restarts) + 1);
+    discovery.targets = vec![DISCOVERY_GROUP];
+    discovery.data_port = context.data.port();
+    let clock = WallClock::new(context.now, context.wall);
+    let config = Config::new(discovery);
+    let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).expect("good settings");
+    engine.handle_interfaces(context.now, context.interfaces);
+    engine.subscribe("#", "").expect("a good filter");
+    engine
+}
