@@ -140,10 +140,10 @@ impl Engine {
         self.topics.publish(now, self.clock.wall(now), id, expiry, payload).map(Some)
     }
 
-    /// How many reachable peers get this publication now.
+    /// The reachable peers that get this publication now.
     #[must_use]
-    pub fn subscribers(&self, id: PublicationId) -> usize {
-        self.topics.interested(id).len()
+    pub fn subscribers(&self, id: PublicationId) -> &[PeerId] {
+        self.topics.interested(id)
     }
 
     /// The living peers, in the order in which they were met.

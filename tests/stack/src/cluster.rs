@@ -1,6 +1,7 @@
 //! Endpoints on a simulated network.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -86,16 +87,20 @@ impl Cluster {
         Self { world, members, books, changes, plan, told, rng, slack }
     }
 
-    /// Runs until every endpoint sends to all others, or `limit` has passed.
+    /// Runs until every endpoint has found that each other one wants what it publishes, or `limit` has passed.
     ///
     /// # Panics
     /// If it has passed.
     pub fn meet(&mut self, limit: Duration) {
         let end = self.world.now() + limit;
+        let pairs = self.members.len() * (self.members.len() - 1);
+        let mut met = BTreeSet::new();
         loop {
-            let others = self.members.len() - 1;
-            let met = (0..self.members.len()).all(|index| self.subscribers(index) == others);
-            if met {
+            // At a high loss peers come and go; what they have asked for stays.
+            for index in 0..self.members.len() {
+                met.extend(self.subscribers(index).into_iter().map(|other| (index, other)));
+            }
+            if met.len() == pairs {
                 return;
             }
             assert!(self.world.now() < end, "not all have met within {limit:?}");
@@ -103,11 +108,19 @@ impl Cluster {
         }
     }
 
-    /// How many others get what this member publishes.
-    pub fn subscribers(&mut self, index: usize) -> usize {
-        let Some(publication) = self.publication(index) else { return 0 };
-        let node = self.members[index].node;
-        self.world.call(node, |engine, _| engine.subscribers(publication)).unwrap_or(0)
+    /// The other members, in their present lives, that get what this member publishes.
+    pub fn subscribers(&mut self, index: usize) -> Vec<usize> {
+        let Some(publication) = self.publication(index) else { return Vec::new() };
+        let known = self.world.call(self.members[index].node, |engine, _| {
+            let subscribers = engine.subscribers(publication);
+            let known = engine.peers().filter(|(peer, _)| subscribers.contains(peer));
+            known.map(|(_, info)| (info.id, info.incarnation)).collect::<Vec<_>>()
+        });
+        let is_known = |member: &Member| {
+            let now = (member.id, Incarnation(u64::from(member.life) + 1));
+            known.as_ref().is_some_and(|known| known.contains(&now))
+        };
+        self.members.iter().enumerate().filter(|(_, member)| is_known(member)).map(|(index, _)| index).collect()
     }
 
     /// Every running member publishes as planned for `time`.
