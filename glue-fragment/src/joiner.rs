@@ -55,13 +55,7 @@ impl Joiner {
     /// Nothing joined yet.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self {
-            classic: ClassicJoiner::default(),
-            config,
-            peers: BTreeMap::new(),
-            held: 0,
-            stats: Stats::default(),
-        }
+        Self { classic: ClassicJoiner::default(), config, peers: BTreeMap::new(), held: 0, stats: Stats::default() }
     }
 
     /// Takes a payload that came from a native peer. Returns the message that it completes.
@@ -84,7 +78,12 @@ impl Joiner {
     }
 
     /// Takes a frame that came from a classic peer. Returns the message encoding that it completes.
-    pub fn handle_frame(&mut self, now: Instant, peer: PeerId, frame: &glue_net::wire::classic::Frame) -> Option<Bytes> {
+    pub fn handle_frame(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        frame: &glue_net::wire::classic::Frame,
+    ) -> Option<Bytes> {
         let room = self.config.budget_bytes.saturating_sub(self.held);
         let limit = room.min(self.config.max_message_bytes);
         self.classic.handle_frame(now, peer, frame, limit, self.config.max_partials_per_peer)
@@ -135,7 +134,14 @@ impl Joiner {
         Some(())
     }
 
-    fn insert(&mut self, peer: PeerId, message: u64, offset: usize, head: Option<Bytes>, piece: Bytes) -> Option<Joined> {
+    fn insert(
+        &mut self,
+        peer: PeerId,
+        message: u64,
+        offset: usize,
+        head: Option<Bytes>,
+        piece: Bytes,
+    ) -> Option<Joined> {
         let partial = self.peers.get_mut(&peer)?.get_mut(&message)?;
         let before = partial.bytes();
         if !partial.insert(offset, head, piece) {

@@ -1,4 +1,5 @@
 //! Cut by one side, joined by the other.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use std::ops::Range;
 

@@ -38,7 +38,14 @@ struct Sent {
 }
 
 impl<P: Payload> Classic<P> {
-    pub(crate) fn new(config: &Config, codec: Codec, id: EndpointId, name: String, wall: WallTime, rng: &mut Rng) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        codec: Codec,
+        id: EndpointId,
+        name: String,
+        wall: WallTime,
+        rng: &mut Rng,
+    ) -> Self {
         let fresh = EndpointId::random(wall, rng);
         let mut prefix = [0; 12];
         prefix.iter_mut().zip(fresh.as_bytes()).for_each(|(to, from)| *to = *from);

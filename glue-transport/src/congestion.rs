@@ -31,7 +31,7 @@ impl Congestion {
         self.window
     }
 
-    pub(crate) const fn handle_sent(&mut self, now: Instant) -> Stamp {
+    pub(crate) const fn handle_sent(&self, now: Instant) -> Stamp {
         Stamp { sent_at: now }
     }
 

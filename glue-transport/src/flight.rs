@@ -148,7 +148,11 @@ impl Flight {
 
     fn forget_settled(&mut self) {
         // A packet that asks for no ack is settled by anything later that arrived, or it would stay for ever.
-        while self.packets.front().is_some_and(|p| !p.open || (!p.is_eliciting() && self.highest_acked > Some(self.first))) {
+        while self
+            .packets
+            .front()
+            .is_some_and(|p| !p.open || (!p.is_eliciting() && self.highest_acked > Some(self.first)))
+        {
             self.packets.pop_front();
             self.first += 1;
         }

@@ -64,10 +64,6 @@ pub(crate) fn put_ack_now(out: &mut Vec<u8>) {
     out.push(ACK_NOW);
 }
 
-pub(crate) fn put_padding(out: &mut Vec<u8>, len: usize) {
-    out.resize(out.len() + len, PADDING);
-}
-
 pub(crate) fn put_credit(limit: u64, window: u64, out: &mut Vec<u8>) {
     out.push(CREDIT);
     put_varint(out, limit);
@@ -181,7 +177,7 @@ mod tests {
         #[test]
         fn a_payload_reads_back(number in 0u64..1 << 62, body: Vec<u8>, slack in 0usize..20_000) {
             let mut out = Vec::new();
-            put_padding(&mut out, 3);
+            out.resize(3, PADDING);
             put_payload(number, body.len() + slack, &mut out, |out| out.extend_from_slice(&body));
             prop_assert!(out.len() <= 3 + MAX_PAYLOAD_HEADER_BYTES + body.len());
             prop_assert_eq!(decode_all(out), Ok(vec![Frame::Payload { number, body: Bytes::from(body) }]));

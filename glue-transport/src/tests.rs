@@ -1,4 +1,5 @@
 //! Two transports and a bad line between them.
+#![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
