@@ -46,6 +46,8 @@ pub struct Engine {
     messages: u64,
     /// Peers whose queues are so long that publishers wait.
     congested: BTreeSet<PeerId>,
+    /// The application waits until all is acknowledged, but not longer than this.
+    drain_until: Option<Instant>,
     pub(crate) stats: Stats,
 }
 
@@ -74,6 +76,7 @@ impl Engine {
             clock,
             messages: 0,
             congested: BTreeSet::new(),
+            drain_until: None,
             stats: Stats::default(),
             config,
         })
@@ -160,6 +163,11 @@ impl Engine {
     /// Says goodbye: no more announcements; what is queued still goes out.
     pub fn leave(&mut self, now: Instant) {
         self.discovery.leave(now);
+    }
+
+    /// Waits for everything published to be acknowledged, for `patience` at most: then comes [`Event::Drained`].
+    pub fn drain(&mut self, now: Instant, patience: Duration) {
+        self.drain_until = Some(now + patience);
     }
 
     /// Whether everything published was acknowledged by every peer that can be reached.
@@ -269,6 +277,13 @@ impl Engine {
         self.transport.set_held(peer, held as u64);
     }
 
+    fn note_drained(&mut self, is_late: bool) {
+        if self.drain_until.is_some() && (is_late || self.is_settled()) {
+            self.drain_until = None;
+            self.events.push_back(Event::Drained { complete: self.is_settled() });
+        }
+    }
+
     pub(crate) fn note_congestion(&mut self, peer: PeerId) {
         let limit = self.config.publish_queue_bytes;
         // Half of the limit must be free before publishers go on, so that they are not woken for each datagram.
@@ -310,6 +325,7 @@ impl Node for Engine {
         self.topics.handle_timeout(now);
         self.forget_parked(now);
         self.deliver();
+        self.note_drained(self.drain_until.is_some_and(|at| at <= now));
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
@@ -323,6 +339,7 @@ impl Node for Engine {
             self.joiner.poll_timeout(),
             self.topics.poll_timeout(),
             self.roster.poll_timeout(),
+            self.drain_until,
         ];
         timeouts.into_iter().flatten().min()
     }
@@ -331,6 +348,7 @@ impl Node for Engine {
         // Own messages are delivered by `publish`, which does not know when a burst of them is over.
         if self.events.is_empty() {
             self.deliver();
+            self.note_drained(false);
         }
         self.events.pop_front()
     }

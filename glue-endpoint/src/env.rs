@@ -2,32 +2,33 @@
 
 mod address;
 mod problem;
+#[cfg(test)]
+mod tests;
 mod variables;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use glue_net::{EndpointId, NetworkId};
+use glue_net::NetworkId;
 use serde::Deserialize;
+
+use self::address::AddressError;
+use self::problem::{Problems, Reason};
+use crate::settings::Settings;
 
 pub use self::problem::{EnvError, UnknownVariable};
 pub use self::variables::Variable;
 
-use self::address::AddressError;
-use self::problem::{Problem, Reason};
-use crate::settings::Settings;
-
 impl Settings {
-    /// The environment variables that are read, in the order in which they are best explained.
+    /// The environment variables that are read.
     pub const VARIABLES: &'static [Variable] = variables::ALL;
 
-    /// Reads the `GLUE_*` variables of this process; each is optional. Blanks round a value are ignored, and an empty
-    /// one counts as none. A `GLUE_*` name that is not known is logged as a warning.
+    /// Reads the `GLUE_*` variables of this process ([`Settings::VARIABLES`]); each is optional. Blanks round a value
+    /// are ignored, and an empty value counts as none. A `GLUE_*` name that is not known is logged as a warning.
     ///
-    /// Blocks while the host names in addresses are resolved.
+    /// Blocks while host names in addresses are resolved; an IP address needs no resolving.
     ///
     /// ```
     /// let settings = glue_endpoint::Settings::from_env()?;
@@ -36,7 +37,7 @@ impl Settings {
     /// ```
     ///
     /// # Errors
-    /// [`EnvError`] tells of each variable that is malformed.
+    /// [`EnvError`] tells of every variable that is malformed.
     pub fn from_env() -> Result<Self, EnvError> {
         let (settings, unknown) = Self::from_vars(std::env::vars_os());
         for variable in unknown {
@@ -45,8 +46,8 @@ impl Settings {
         settings
     }
 
-    /// Reads settings as [`Settings::from_env`] does, from these names and values. Of several with the same name the
-    /// first counts, as for the system. The second value holds the `GLUE_*` names that are not known, sorted.
+    /// Reads settings as [`Settings::from_env`] does, but from these names and values. Of several values of one name the
+    /// first counts, as it does for the system. Beside the settings come the `GLUE_*` names that are not known, sorted.
     ///
     /// ```
     /// use glue_endpoint::Settings;
@@ -61,33 +62,26 @@ impl Settings {
         N: Into<OsString>,
         V: Into<OsString>,
     {
-        let (values, unknown) = sort(vars);
-        (Reader::new(values).read(), unknown.into_iter().map(UnknownVariable::new).collect())
-    }
-}
-
-/// Values of known variables, and names of unknown ones.
-fn sort<N, V>(vars: impl IntoIterator<Item = (N, V)>) -> (BTreeMap<&'static str, OsString>, BTreeSet<String>)
-where
-    N: Into<OsString>,
-    V: Into<OsString>,
-{
-    let (mut values, mut unknown) = (BTreeMap::new(), BTreeSet::new());
-    for (name, value) in vars {
-        let name: OsString = name.into();
-        let name = name.to_string_lossy();
-        if let Some(variable) = Settings::VARIABLES.iter().find(|variable| variable.name == name) {
-            values.entry(variable.name).or_insert_with(|| value.into());
-        } else if name.starts_with(variables::PREFIX) && !variables::OTHERS.contains(&&*name) {
-            unknown.insert(name.into_owned());
+        let mut found = Found::new();
+        for (name, value) in vars {
+            let name = name.into().to_string_lossy().into_owned();
+            if name.starts_with(variables::PREFIX) {
+                found.entry(name).or_insert_with(|| value.into());
+            }
         }
+        let mut problems = Problems::default();
+        let raw = take_known(&mut found, &mut problems);
+        let unknown = found.into_keys().filter(|name| !variables::OTHERS.contains(&name.as_str()));
+        (read(raw, problems), unknown.map(UnknownVariable::new).collect())
     }
-    (values, unknown)
 }
 
-/// The values as text, before any is understood: so that what is wrong with one is told in our words, and does not hide
-/// what is wrong with another.
-#[derive(Debug, Deserialize)]
+/// The variables with our prefix.
+type Found = BTreeMap<String, OsString>;
+
+/// The values of the known variables as text. Understanding them is left to us, so that what is wrong with one is told
+/// in our words and does not hide what is wrong with another.
+#[derive(Deserialize)]
 struct Raw {
     network_id: Option<String>,
     endpoint_id: Option<String>,
@@ -100,22 +94,93 @@ struct Raw {
     discovery_rate_timeout_multiplier: Option<String>,
 }
 
-struct Reader {
-    raw: Raw,
-    problems: Vec<Problem>,
+/// Moves the known variables out of `found`.
+fn take_known(found: &mut Found, problems: &mut Problems) -> Raw {
+    let mut texts = Vec::new();
+    for variable in Settings::VARIABLES {
+        let Some(value) = found.remove(variable.name) else { continue };
+        match value.to_str().map(str::trim) {
+            Some("") => {}
+            Some(text) => texts.push((variable.name.to_owned(), text.to_owned())),
+            None => problems.add(variable, value, Reason::default()),
+        }
+    }
+    // envy takes names in any case and refuses the same twice, and the standard library's list, which it reads by
+    // itself, panics where a value is not UTF-8: so it is given names and values of which none of this is true.
+    envy::prefixed(variables::PREFIX).from_iter(texts).expect("names differ, and each may have any text")
 }
 
-impl Reader {
-    fn new(values: BTreeMap<&'static str, OsString>) -> Self {
-        let (mut texts, mut problems) = (Vec::new(), Vec::new());
-        for (name, value) in values {
-            match value.to_str().map(str::trim) {
-                Some("") => {}
-                Some(text) => texts.push((name.to_owned(), text.to_owned())),
-                None => problems.push(Problem::new(name, value, Reason::default())),
-            }
-        }
-        let raw = envy::prefixed(variables::PREFIX).from_iter(texts);
-        Self { raw: raw.expect("each name once, and each an optional text"), problems }
+fn read(raw: Raw, mut problems: Problems) -> Result<Settings, EnvError> {
+    let mut settings = Settings::default();
+    let (s, p) = (&mut settings, &mut problems);
+    p.set(&mut s.network_id, &variables::NETWORK_ID, raw.network_id, |text| Ok(NetworkId(text.parse()?)));
+    p.set(&mut s.endpoint_id, &variables::ENDPOINT_ID, raw.endpoint_id, |text| Ok(Some(text.parse()?)));
+    p.set(&mut s.endpoint_name, &variables::ENDPOINT_NAME, raw.endpoint_name, endpoint_name);
+    p.set(&mut s.listen_address, &variables::LISTEN_ADDRESS, raw.listen_address, listen_address);
+    p.set(&mut s.listen_interface, &variables::LISTEN_INTERFACE, raw.listen_interface, interface);
+    p.set(&mut s.discovery_targets, &variables::TARGET_ADDRESS, raw.discovery_target_address, targets);
+    p.set(
+        &mut s.discovery_listen_address,
+        &variables::DISCOVERY_LISTEN_ADDRESS,
+        raw.discovery_listen_address,
+        discovery_listen_address,
+    );
+    p.set(&mut s.discovery_interval, &variables::RATE, raw.discovery_rate_milliseconds, interval);
+    p.set(
+        &mut s.discovery_timeout_multiplier,
+        &variables::MULTIPLIER,
+        raw.discovery_rate_timeout_multiplier,
+        multiplier,
+    );
+    problems.into_result(settings)
+}
+
+fn endpoint_name(text: &str) -> Result<Option<String>, Reason> {
+    let fits = text.len() <= glue_discovery::Config::MAX_NAME_BYTES;
+    fits.then(|| Some(text.to_owned())).ok_or_else(Reason::default)
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, Reason> {
+    match address::parse(text, 0)? {
+        group if group.ip().is_multicast() => Err(AddressError::Multicast { group: group.ip() }.into()),
+        address => Ok(address),
     }
+}
+
+/// Whether there is such an interface shows at the start. No system has longer names: Windows allows 256 characters,
+/// Linux 127 bytes.
+fn interface(text: &str) -> Result<Option<String>, Reason> {
+    let fits = text.len() <= 256 && !text.contains(char::is_control);
+    fits.then(|| Some(text.to_owned())).ok_or_else(Reason::default)
+}
+
+fn targets(text: &str) -> Result<Vec<SocketAddr>, Reason> {
+    if text == "0" {
+        return Ok(Vec::new());
+    }
+    text.split(',').map(|one| target(one.trim())).collect()
+}
+
+fn target(text: &str) -> Result<SocketAddr, Reason> {
+    match address::parse(text, Settings::DISCOVERY_PORT)? {
+        target if target.port() == 0 || target.ip().is_unspecified() => Err(AddressError::Target { target }.into()),
+        target => Ok(target),
+    }
+}
+
+fn discovery_listen_address(text: &str) -> Result<Option<SocketAddr>, Reason> {
+    match address::parse(text, Settings::DISCOVERY_PORT)? {
+        group if group.ip().is_multicast() && group.port() == 0 => Err(AddressError::ZeroPort.into()),
+        address => Ok(Some(address)),
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, Reason> {
+    let interval = Duration::from_millis(text.parse()?);
+    glue_discovery::Config::INTERVALS.contains(&interval).then_some(interval).ok_or_else(Reason::default)
+}
+
+fn multiplier(text: &str) -> Result<f64, Reason> {
+    let multiplier = text.parse()?;
+    (1.0..=1_000.0).contains(&multiplier).then_some(multiplier).ok_or_else(Reason::default)
 }

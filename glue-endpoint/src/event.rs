@@ -26,6 +26,11 @@ pub enum Command {
 pub enum Event {
     /// Messages for subscriptions.
     Delivery(Delivery),
+    /// [`Engine::drain`](crate::Engine::drain) is over.
+    Drained {
+        /// Whether all was acknowledged or has expired.
+        complete: bool,
+    },
     /// A change among the peers.
     Discovery(glue_discovery::Event),
     /// Something about topics.

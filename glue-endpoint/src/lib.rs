@@ -1,12 +1,35 @@
-//! The endpoint: the siblings wired into one engine, and the API that applications use.
+//! The endpoint: share data by topic with whoever is on the network, without addresses, ports or a broker.
+//!
+//! [`Endpoint`] is what applications use. [`Engine`] is the same without sockets, threads or clock: the protocol crates
+//! wired, for simulators and other drivers.
 
+mod block;
 mod config;
+mod endpoint;
 mod engine;
+mod env;
 mod event;
+mod notice;
+mod publisher;
+mod report;
 mod roster;
+mod settings;
+mod shared;
 mod stats;
+mod subscription;
 
 pub use config::{Config, ConfigError};
+pub use endpoint::{Endpoint, StartError};
 pub use engine::Engine;
+pub use env::{EnvError, UnknownVariable, Variable};
 pub use event::{Command, Event};
+pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
+pub use glue_net::{EndpointId, NetworkId, WallTime};
+pub use glue_topics::{Data, Gap, GapReason, Item, Message, PublishError, Source, SubscribeError};
+pub use glue_transport::PeerStats;
+pub use notice::{Notice, Notices};
+pub use publisher::{Publisher, TryPublishError};
+pub use report::{PeerReport, Report};
+pub use settings::{Builder, Settings};
 pub use stats::Stats;
+pub use subscription::{CallbackSubscription, Subscription};

@@ -1,1 +1,78 @@
-//! Names, types, interest, sequence, order, expiry. Pure.
+//! Topics: names, types, interest, sequence, order, expiry. Pure: no clock, no sockets.
+//!
+//! [`Topics`] lays what the application publishes into bundles, for those peers that are interested, and puts what peers
+//! send in order, for the subscriptions that match. It gives out [`Cargo`], to be cut into datagrams and carried
+//! reliably, in any order, and takes it in again at the other side.
+//!
+//! ```
+//! use std::time::Duration;
+//! use glue_net::{Content, EndpointId, Instant, PeerId, WallTime};
+//! use glue_topics::{Config, EndpointName, Item, PeerFacts, Topics, Wire};
+//!
+//! fn carry(from: (PeerId, &mut Topics), to: &mut Topics, now: Instant) {
+//!     while let Some((_, cargo)) = from.1.poll_cargo() {
+//!         let (mut head, mut body) = (Vec::new(), Vec::new());
+//!         cargo.encode_head(now, &mut head);
+//!         cargo.encode_body(0..cargo.body_len(), &mut body);
+//!         to.handle_cargo(now, from.0, head.into(), body.into());
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (now, wall) = (Instant::ZERO, WallTime::default());
+//! let (alice, bob) = (EndpointId::from_integer(1), EndpointId::from_integer(2));
+//! let mut publisher = Topics::new(Config::default(), alice, "Alice")?;
+//! let mut subscriber = Topics::new(Config::default(), bob, "Bob")?;
+//! let facts = |id, name| PeerFacts { id, name: EndpointName::new(name), wire: Wire::Native };
+//! publisher.handle_peer_up(PeerId(0), &facts(bob, "Bob"));
+//! subscriber.handle_peer_up(PeerId(0), &facts(alice, "Alice"));
+//!
+//! subscriber.subscribe("greetings", "text")?;
+//! carry((PeerId(0), &mut subscriber), &mut publisher, now);
+//! let greetings = publisher.publication("greetings", "text")?;
+//! publisher.publish(now, wall, greetings, Duration::from_millis(50), "Hello, world.")?;
+//! publisher.close_bundles();
+//! carry((PeerId(0), &mut publisher), &mut subscriber, now);
+//!
+//! let mut delivery = subscriber.poll_delivery().unwrap();
+//! let Some(Item::Message(message)) = delivery.batch.next(now) else { panic!("no message") };
+//! assert_eq!((&*message.endpoint_name, &*message.payload), ("Alice", &b"Hello, world."[..]));
+//! # Ok(())
+//! # }
+//! ```
+
+mod batch;
+mod bundle;
+mod cargo;
+mod classic;
+mod config;
+mod control;
+mod incoming;
+mod interest;
+mod message;
+mod name;
+mod output;
+mod peer;
+mod publication;
+mod publications;
+mod publish;
+mod receive;
+mod sequencer;
+mod stats;
+mod stream;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+pub use batch::Batch;
+pub use cargo::Cargo;
+pub use config::{Config, ConfigError};
+pub use message::{Data, Gap, GapReason, Item, Message, Source};
+pub use name::{BRIDGE_TYPE, EndpointName, NameError, TopicName, TypeName};
+pub use output::{Delivery, Event};
+pub use peer::{PeerFacts, Wire};
+pub use publications::{PublicationId, PublishError};
+pub use stats::Stats;
+pub use subscriptions::{SubscribeError, SubscriptionId};
+pub use topics::Topics;

@@ -7,12 +7,13 @@ use std::time::Duration;
 use glue_net::Instant;
 
 use crate::congestion::Stamp;
+use crate::weight::weight;
 
 /// A packet that was sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
-    /// What it weighs in the windows; 0 if it asks for no ack.
-    pub(crate) weight: u64,
+    /// Its length; 0 if it asks for no ack.
+    pub(crate) bytes: usize,
     /// The payload numbers that it carried for the first time.
     pub(crate) fresh: Range<u64>,
     /// The payload numbers that it carried again.
@@ -26,8 +27,8 @@ pub(crate) struct Packet {
 }
 
 impl Packet {
-    pub(crate) const fn new(weight: u64, fresh: Range<u64>, resent: Vec<u64>, stamp: Stamp) -> Self {
-        Self { weight, fresh, resent, credit: false, stamp, open: true }
+    pub(crate) const fn new(bytes: usize, fresh: Range<u64>, resent: Vec<u64>, stamp: Stamp) -> Self {
+        Self { bytes, fresh, resent, credit: false, stamp, open: true }
     }
 
     /// All the payload numbers that it carried.
@@ -36,7 +37,12 @@ impl Packet {
     }
 
     const fn is_eliciting(&self) -> bool {
-        self.weight > 0
+        self.bytes > 0
+    }
+
+    /// What it weighs in the receiver's socket buffer.
+    const fn weight(&self) -> u64 {
+        if self.is_eliciting() { weight(self.bytes) } else { 0 }
     }
 }
 
@@ -46,8 +52,9 @@ pub(crate) struct Flight {
     /// Number of the front packet.
     first: u64,
     packets: VecDeque<Packet>,
-    /// Sum of the open packets' weights.
+    /// Sum of the open packets' weights and lengths.
     weight: u64,
+    bytes: u64,
     /// Open packets that ask for an ack.
     eliciting: usize,
     highest_acked: Option<u64>,
@@ -64,9 +71,15 @@ impl Flight {
 
     /// Adds the packet that was sent as [`Flight::next`].
     pub(crate) fn push(&mut self, packet: Packet) {
-        self.weight += packet.weight;
+        self.weight += packet.weight();
+        self.bytes += packet.bytes as u64;
         self.eliciting += usize::from(packet.is_eliciting());
         self.packets.push_back(packet);
+    }
+
+    /// Bytes under way.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Weight of what is under way.
@@ -97,7 +110,8 @@ impl Flight {
         let first = self.first;
         for (offset, packet) in self.packets.range_mut(start..end).enumerate() {
             if std::mem::take(&mut packet.open) {
-                self.weight -= packet.weight;
+                self.weight -= packet.weight();
+                self.bytes -= packet.bytes as u64;
                 self.eliciting -= usize::from(packet.is_eliciting());
                 each(first + (start + offset) as u64, packet);
             }
@@ -125,7 +139,8 @@ impl Flight {
                 break;
             }
             packet.open = false;
-            self.weight -= packet.weight;
+            self.weight -= packet.weight();
+            self.bytes -= packet.bytes as u64;
             self.eliciting -= usize::from(packet.is_eliciting());
             if packet.is_eliciting() {
                 each(packet);
@@ -171,7 +186,7 @@ mod tests {
     fn flight(count: u64) -> Flight {
         let mut flight = Flight::default();
         for n in 0..count {
-            let stamp = Stamp { sent_at: Instant::from_nanos(n * 1_000_000) };
+            let stamp = Stamp::at(Instant::from_nanos(n * 1_000_000));
             flight.push(Packet::new(100, n..n + 1, Vec::new(), stamp));
         }
         flight
@@ -190,7 +205,7 @@ mod tests {
         let mut flight = flight(10);
         flight.acknowledge(&(5..=6), |_, _| ());
         assert_eq!(lost(&mut flight, 8), (vec![0, 1, 2, 3], Some(Instant::from_nanos(13_000_000))));
-        assert_eq!(flight.weight(), 400);
+        assert_eq!((flight.bytes(), flight.weight()), (400, 4 * 768));
         assert_eq!(lost(&mut flight, 13).0, vec![4]);
     }
 
@@ -209,7 +224,7 @@ mod tests {
     fn packets_without_acks_do_not_pile_up() {
         let mut flight = flight(1);
         for n in 1..1_000 {
-            flight.push(Packet::new(0, 0..0, Vec::new(), Stamp { sent_at: Instant::from_nanos(n) }));
+            flight.push(Packet::new(0, 0..0, Vec::new(), Stamp::at(Instant::from_nanos(n))));
         }
         flight.acknowledge(&(0..=0), |_, _| ());
         assert_eq!((flight.packets.len(), flight.next()), (0, 1_000));

@@ -41,6 +41,8 @@ pub(crate) struct Native<P> {
     probe_at: Option<Instant>,
     sweep_at: Option<Instant>,
     last_eliciting: Instant,
+    /// When a datagram was asked for last.
+    polled_at: Instant,
     /// Probes since the last ack.
     probes: u32,
     /// Packets that may leave whatever the window says.
@@ -83,7 +85,7 @@ impl<P: Payload> Native<P> {
             stats: PeerStats::default(),
             flight: Flight::default(),
             rtt: Rtt::new(config.initial_rtt),
-            congestion: Congestion::new(datagram_bytes as u64),
+            congestion: Congestion::new(datagram_bytes as u64, address.ip().is_loopback()),
             datagram_bytes,
             remote: Remote::default(),
             credit_used: 0,
@@ -91,6 +93,7 @@ impl<P: Payload> Native<P> {
             probe_at: None,
             sweep_at: None,
             last_eliciting: now,
+            polled_at: now,
             probes: 0,
             probes_due: 0,
             ping_due: false,
@@ -99,6 +102,7 @@ impl<P: Payload> Native<P> {
 
     pub(crate) fn set_address(&mut self, config: &Config, address: SocketAddr) {
         self.datagram_bytes = path_datagram_bytes(config, address);
+        self.congestion = Congestion::new(self.datagram_bytes as u64, address.ip().is_loopback());
     }
 
     /// Bytes of payload that one datagram takes in any case.
@@ -133,7 +137,11 @@ impl<P: Payload> Native<P> {
     pub(crate) fn timeout(&self) -> Option<Instant> {
         // Without the peer's token nothing but a hello can be sent.
         let ack_at = self.session.remote().and_then(|_| self.inbox.ack_at());
-        [self.session.hello_at(), ack_at, self.loss_at, self.probe_at, self.sweep_at].into_iter().flatten().min()
+        // A pace that holds back nothing needs no timer.
+        let pace_at = Some(self.congestion.next_at()).filter(|_| !self.outbox.is_drained() && self.window_is_open());
+        let pace_at = pace_at.filter(|at| *at > self.polled_at);
+        let timers = [self.session.hello_at(), ack_at, self.loss_at, self.probe_at, self.sweep_at, pace_at];
+        timers.into_iter().flatten().min()
     }
 
     pub(crate) fn send(&mut self, now: Instant, config: &Config, mut payload: P) {
@@ -227,16 +235,22 @@ impl<P: Payload> Native<P> {
             self.stats.malformed_frames += 1;
             return;
         }
-        if let Some(packet) = self.flight.get(highest) {
-            self.rtt.sample(now.since(packet.stamp.sent_at), delay);
+        if self.probes >= PERSISTENT_PROBES {
+            self.congestion.restart(now);
         }
-        let limited = !self.window_is_open() || self.outbox.has_queued();
-        let (outbox, congestion, rtt) = (&mut self.outbox, &mut self.congestion, self.rtt.smoothed());
+        let newest = self.flight.get(highest).map(|packet| packet.stamp);
+        if let Some(stamp) = newest {
+            self.rtt.sample(now.since(stamp.sent_at), delay);
+        }
+        let (outbox, mut bytes) = (&mut self.outbox, 0);
         for range in ranges {
             self.flight.acknowledge(range, |_, packet| {
                 packet.numbers().for_each(|number| outbox.acknowledge(number));
-                congestion.handle_ack(packet.weight, limited, rtt);
+                bytes += packet.bytes as u64;
             });
+        }
+        if let Some(stamp) = newest {
+            self.congestion.handle_acks(now, bytes, &stamp, self.rtt.latest(), self.flight.bytes());
         }
         self.probes = 0;
         self.detect_losses(now);
@@ -244,6 +258,7 @@ impl<P: Payload> Native<P> {
     }
 
     fn detect_losses(&mut self, now: Instant) {
+        let before = self.stats.packets_lost;
         let (outbox, stats, inbox) = (&mut self.outbox, &mut self.stats, &mut self.inbox);
         self.loss_at = self.flight.take_lost(now, self.rtt.loss_delay(), |packet| {
             stats.packets_lost += 1;
@@ -254,6 +269,9 @@ impl<P: Payload> Native<P> {
                 inbox.renew_credit();
             }
         });
+        if self.stats.packets_lost > before {
+            self.congestion.handle_loss(self.rtt.latest(), self.flight.bytes());
+        }
     }
 
     fn arm_probe(&mut self, config: &Config) {
@@ -299,16 +317,19 @@ impl<P: Payload> Native<P> {
 
     /// Whether another datagram may be under way.
     fn window_is_open(&self) -> bool {
-        let under_way = self.flight.weight();
-        under_way == 0 || under_way + weight(self.most_bytes()) <= self.congestion.window().min(self.remote.window)
+        let (bytes, heavy) = (self.flight.bytes(), self.flight.weight());
+        let next = self.most_bytes();
+        bytes == 0
+            || (bytes + next as u64 <= self.congestion.window() && heavy + weight(next) <= self.remote.window)
     }
 
     /// Whether a payload can leave now.
-    fn is_sendable(&self) -> bool {
+    fn is_sendable(&self, now: Instant) -> bool {
         let has = self.outbox.has_resends()
             || self.outbox.has_urgent()
             || (self.outbox.has_queued() && self.credit_left() >= MIN_PART_BYTES);
-        has && self.outbox.has_numbers() && (self.probes_due > 0 || self.window_is_open())
+        let may = self.window_is_open() && self.congestion.next_at() <= now;
+        has && self.outbox.has_numbers() && (self.probes_due > 0 || may)
     }
 
     fn credit_left(&self) -> usize {
@@ -326,8 +347,9 @@ impl<P: Payload> Native<P> {
             self.put_hello(local, config, out);
             return true;
         }
+        self.polled_at = now;
         let Some(token) = self.session.remote() else { return false };
-        let sendable = self.is_sendable();
+        let sendable = self.is_sendable(now);
         let ack_due = self.inbox.ack_at().is_some_and(|at| at <= now);
         if !sendable && !ack_due && !self.ping_due && !self.inbox.credit_is_due() {
             return false;
@@ -434,8 +456,9 @@ impl<P: Payload> Native<P> {
     fn finish(&mut self, now: Instant, config: &Config, draft: Draft, out: &[u8]) {
         let bytes = out.len() - draft.start;
         let fresh = draft.first_fresh..self.outbox.next_number();
-        let charge = if draft.eliciting { weight(bytes) } else { 0 };
-        let mut packet = Packet::new(charge, fresh, draft.resent, self.congestion.handle_sent(now));
+        let charge = if draft.eliciting { bytes } else { 0 };
+        let stamp = self.congestion.handle_sent(now, charge as u64, self.flight.bytes(), self.outbox.is_drained());
+        let mut packet = Packet::new(charge, fresh, draft.resent, stamp);
         packet.credit = draft.credit;
         self.flight.push(packet);
         self.stats.packets_sent += 1;
@@ -486,5 +509,7 @@ const ACK_ALONE_BYTES: usize = 600;
 const MIN_DATAGRAM_BYTES: usize = 1_200;
 /// Datagrams that a probe may send (RFC 9002, section 6.2.4).
 const PROBE_PACKETS: u8 = 2;
+/// Probes without an answer after which the path counts as another one.
+const PERSISTENT_PROBES: u32 = 3;
 /// How often expired payloads in the queue are turned into notices.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);

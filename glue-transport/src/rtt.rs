@@ -45,6 +45,10 @@ impl Rtt {
         (self.smoothed.max(self.latest) * 9 / 8).max(GRANULARITY)
     }
 
+    pub(crate) const fn latest(&self) -> Duration {
+        self.latest
+    }
+
     pub(crate) const fn smoothed(&self) -> Duration {
         self.smoothed
     }

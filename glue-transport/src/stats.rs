@@ -46,7 +46,7 @@ pub struct PeerStats {
     pub queue_bytes: usize,
     /// Bytes under way, by the weight that they have in the receiver's buffer.
     pub in_flight: u64,
-    /// The congestion window, in bytes.
+    /// The congestion window, in bytes; the largest number on loopback, where there is none.
     pub congestion_window: u64,
     /// The smoothed round trip.
     pub rtt: Duration,

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
+use super::problem::Shown;
+
 /// Reads `host:port`, `host` (with the `default` port) or `:port` (on the unspecified IPv4 address). A host is an IP
 /// address, IPv6 in brackets where a port follows, or a name. A name is resolved, which blocks; of its addresses the
 /// first IPv4 one is taken, else the first.
@@ -29,15 +31,15 @@ pub(super) fn parse(text: &str, default: u16) -> Result<SocketAddr, AddressError
 pub(super) enum AddressError {
     #[error("an address is empty")]
     Empty,
-    #[error("{host:?} is neither an IP address nor a host name")]
+    #[error("{} is neither an IP address nor a host name", Shown(.host.as_ref()))]
     Host { host: String },
     #[error("{group} is a multicast group")]
     Multicast { group: IpAddr },
-    #[error("port {port:?} is not a number from 0 to 65535")]
+    #[error("port {} is not a number from 0 to 65535", Shown(.port.as_ref()))]
     Port { port: String },
     #[error("{target} has no specific address and port to announce to")]
     Target { target: SocketAddr },
-    #[error("{host:?} cannot be resolved: {error}")]
+    #[error("{} cannot be resolved: {error}", Shown(.host.as_ref()))]
     Unresolved { host: String, error: String },
     #[error("a multicast group needs a port other than 0")]
     ZeroPort,

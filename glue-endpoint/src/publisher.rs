@@ -1,0 +1,100 @@
+//! Publishing to one topic.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use glue_topics::{Data, PublicationId, PublishError};
+
+use crate::shared::Shared;
+
+/// Publishes to one topic. Its handles are cheap to make and to drop.
+#[derive(Debug)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+    id: PublicationId,
+}
+
+/// Why a message was not published at once. Nothing was sent; the payload is still the caller's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TryPublishError {
+    /// The message can not be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// A subscriber's queue is full (8 MiB): try again later, or await [`Publisher::publish`].
+    #[error("a subscriber's queue is full; try again later")]
+    WouldBlock,
+}
+
+impl Publisher {
+    pub(crate) fn new(shared: Arc<Shared>, topic: &str, type_name: &str) -> Result<Self, PublishError> {
+        let id = shared.call(|engine, _| engine.publication(topic, type_name))?;
+        Ok(Self { shared, id })
+    }
+
+    /// Publishes a message to live for `expiry`. Returns when it is on its way; waits while a subscriber's queue is full.
+    ///
+    /// `payload` is copied, unless it is a large [`bytes::Bytes`], which is shared.
+    ///
+    /// Cancel safe: a call that is dropped while it waits has sent nothing.
+    ///
+    /// # Errors
+    /// [`PublishError`] for a message over the limit (64 MiB) or an expiry of zero; nothing was sent.
+    pub async fn publish<'a>(&self, expiry: Duration, payload: impl Into<Data<'a>>) -> Result<(), PublishError> {
+        let payload = payload.into();
+        loop {
+            match self.try_publish(expiry, payload) {
+                Ok(()) => return Ok(()),
+                Err(TryPublishError::Publish(error)) => return Err(error),
+                Err(TryPublishError::WouldBlock) => self.wait(expiry, payload).await?,
+            }
+        }
+    }
+
+    /// As [`Publisher::publish`], but never waits.
+    ///
+    /// # Errors
+    /// [`TryPublishError::WouldBlock`] if a subscriber's queue is full; otherwise as [`Publisher::publish`].
+    #[inline]
+    pub fn try_publish<'a>(&self, expiry: Duration, payload: impl Into<Data<'a>>) -> Result<(), TryPublishError> {
+        let payload = payload.into();
+        match self.shared.call(|engine, now| engine.publish(now, self.id, expiry, payload))? {
+            Some(_) => Ok(()),
+            None => Err(TryPublishError::WouldBlock),
+        }
+    }
+
+    /// As [`Publisher::publish`], for threads without an async runtime: blocks while a subscriber's queue is full.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub fn publish_blocking<'a>(&self, expiry: Duration, payload: impl Into<Data<'a>>) -> Result<(), PublishError> {
+        let payload = payload.into();
+        match self.try_publish(expiry, payload) {
+            Ok(()) => Ok(()),
+            Err(TryPublishError::Publish(error)) => Err(error),
+            Err(TryPublishError::WouldBlock) => crate::block::on(self.publish(expiry, payload)),
+        }
+    }
+
+    async fn wait(&self, expiry: Duration, payload: Data<'_>) -> Result<(), PublishError> {
+        let mut writable = std::pin::pin!(self.shared.writable().notified());
+        writable.as_mut().enable();
+        // Room may have come between the try and the wait.
+        match self.try_publish(expiry, payload) {
+            Ok(()) => Ok(()),
+            Err(TryPublishError::Publish(error)) => Err(error),
+            Err(TryPublishError::WouldBlock) => {
+                writable.await;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Another handle to the same publication.
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.shared.call(|engine, _| engine.release(self.id));
+    }
+}

@@ -1,0 +1,53 @@
+//! What the endpoint has counted.
+
+use glue_discovery::PeerInfo;
+use glue_transport::PeerStats;
+
+use crate::engine::Engine;
+use crate::stats::Stats;
+
+/// Counters of every layer.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// What no layer counts.
+    pub endpoint: Stats,
+    /// Announcements and peers.
+    pub discovery: glue_discovery::Stats,
+    /// Datagrams that belong to no peer.
+    pub transport: glue_transport::Stats,
+    /// Reassembly.
+    pub fragment: glue_fragment::Stats,
+    /// Messages.
+    pub topics: glue_topics::Stats,
+}
+
+/// A peer, and what was exchanged with it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerReport {
+    /// Who it is.
+    pub info: PeerInfo,
+    /// Packets, bytes, losses, and how the path is.
+    pub stats: PeerStats,
+}
+
+impl Engine {
+    pub(crate) fn report(&self) -> Report {
+        Report {
+            endpoint: self.stats,
+            discovery: self.discovery.stats(),
+            transport: self.transport.stats(),
+            fragment: self.joiner.stats(),
+            topics: self.topics.stats(),
+        }
+    }
+
+    pub(crate) fn report_peers(&self) -> Vec<PeerReport> {
+        let report = |(peer, info): (_, &PeerInfo)| {
+            let stats = self.transport.peer_stats(peer)?;
+            Some(PeerReport { info: info.clone(), stats })
+        };
+        self.discovery.peers().filter_map(report).collect()
+    }
+}

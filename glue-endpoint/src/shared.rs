@@ -1,0 +1,212 @@
+//! What the handles of one endpoint share: the driver, and where the engine's events go.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use glue_net::driver::{Driven, Driver, Local, SocketConfig};
+use glue_net::{EndpointId, Instant, Interface, PeerId, WallClock};
+use glue_topics::{Delivery, SubscriptionId};
+use tokio::sync::Notify;
+
+use crate::config::ConfigError;
+use crate::endpoint::StartError;
+use crate::engine::Engine;
+use crate::event::Event;
+use crate::notice::{Notice, Notices, Watchers};
+use crate::subscription::Mailbox;
+
+/// The one state behind all handles.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: EndpointId,
+    pub(crate) name: String,
+    pub(crate) data: SocketAddr,
+    driver: Driver<Engine>,
+    hub: Arc<Hub>,
+}
+
+/// Where the engine's events go. The driver holds it, so it must not keep the driver alive.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    mailboxes: DashMap<SubscriptionId, Arc<Mailbox>>,
+    pub(crate) watchers: Watchers,
+    /// Publishers wait here for room.
+    writable: Notify,
+    drained: Mutex<Option<bool>>,
+    drain_over: Notify,
+    stopped: AtomicBool,
+    /// For giving back credit.
+    shared: OnceLock<Weak<Shared>>,
+}
+
+impl Shared {
+    pub(crate) fn start(
+        sockets: &SocketConfig,
+        make: impl FnOnce(&Local) -> Result<Engine, ConfigError>,
+    ) -> Result<Arc<Self>, StartError> {
+        let hub = Arc::new(Hub::default());
+        let (mut facts, sink) = (None, Arc::clone(&hub));
+        let make = |local: &Local| -> Result<Engine, StartError> {
+            let engine = make(local)?;
+            let us = &engine.config.discovery;
+            facts = Some((us.id, us.name.clone(), local.data));
+            Ok(engine)
+        };
+        let driver = Driver::try_start(sockets, make, move |events: &mut Vec<Event>| sink.take(events))?;
+        let (id, name, data) = facts.unwrap_or_else(|| unreachable!("the driver has made the engine"));
+        let shared = Arc::new(Self { id, name, data, driver, hub });
+        // It is set once, here.
+        let _ = shared.hub.shared.set(Arc::downgrade(&shared));
+        Ok(shared)
+    }
+
+    /// Runs `f` on the engine, then sends on this thread what the engine wants to send.
+    pub(crate) fn call<R>(&self, f: impl FnOnce(&mut Engine, Instant) -> R) -> R {
+        self.driver.call(f)
+    }
+
+    /// Waits until a queue that was full has room.
+    pub(crate) fn writable(&self) -> &Notify {
+        &self.hub.writable
+    }
+
+    pub(crate) fn open(&self, id: SubscriptionId, mailbox: Arc<Mailbox>) {
+        self.hub.mailboxes.insert(id, mailbox);
+    }
+
+    pub(crate) fn close(&self, id: SubscriptionId) {
+        self.call(|engine, _| engine.unsubscribe(id));
+        if let Some((_, mailbox)) = self.hub.mailboxes.remove(&id) {
+            mailbox.close();
+        }
+    }
+
+    pub(crate) fn watch(&self) -> Notices {
+        self.hub.watchers.watch()
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.hub.stopped.load(Ordering::Acquire)
+    }
+
+    /// Gives back the credit for bytes that came from peers.
+    pub(crate) fn give_back(&self, taken: &BTreeMap<PeerId, usize>) {
+        self.call(|engine, _| taken.iter().for_each(|(peer, bytes)| engine.handle_taken(*peer, *bytes)));
+    }
+
+    /// Waits until all is acknowledged, for `patience` at most.
+    pub(crate) async fn drain(&self, patience: Duration) -> bool {
+        if self.is_stopped() {
+            return true;
+        }
+        loop {
+            let over = self.hub.drain_over.notified();
+            let drained = *self.hub.drained.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(drained) = drained {
+                return drained;
+            }
+            self.call(|engine, now| engine.drain(now, patience));
+            over.await;
+        }
+    }
+
+    /// Says goodbye and stops the threads. Subscriptions and event streams end.
+    pub(crate) fn stop(&self) {
+        if self.hub.stopped.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.call(|engine, now| engine.leave(now));
+        self.driver.close();
+        self.hub.mailboxes.iter().for_each(|entry| entry.close());
+        self.hub.watchers.close();
+        self.hub.writable.notify_waiters();
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Hub {
+    fn deliver(&self, delivery: Delivery, taken: &mut BTreeMap<PeerId, usize>) {
+        let (from, bytes) = (delivery.batch.from(), delivery.batch.bytes());
+        let credit = from.zip(self.shared.get().cloned()).map(|(peer, shared)| Credit { shared, peer, bytes });
+        let mut kept = false;
+        let lease = credit.map(Arc::new);
+        for id in delivery.to.iter() {
+            // The guard is dropped before the function of the application runs, which may subscribe.
+            let mailbox = self.mailboxes.get(id).map(|entry| Arc::clone(&entry));
+            if let Some(mailbox) = mailbox {
+                kept |= mailbox.put(delivery.batch.clone(), lease.as_ref());
+            }
+        }
+        // Nobody keeps it: the credit goes back with that of the rest of the burst, in one call.
+        if !kept && let Some(credit) = lease.and_then(Arc::into_inner) {
+            *taken.entry(credit.peer).or_default() += bytes;
+            credit.disarm();
+        }
+    }
+
+    /// Takes what the engine tells, from whichever thread has it.
+    fn take(&self, events: &mut Vec<Event>) {
+        let mut taken = BTreeMap::new();
+        for event in events.drain(..) {
+            match event {
+                Event::Delivery(delivery) => self.deliver(delivery, &mut taken),
+                Event::Discovery(event) => self.watchers.tell(Notice::of_discovery(event)),
+                Event::Topics(event) => self.watchers.tell(Notice::of_topics(event)),
+                Event::Writable => self.writable.notify_waiters(),
+                Event::Drained { complete } => {
+                    *self.drained.lock().unwrap_or_else(PoisonError::into_inner) = Some(complete);
+                    self.drain_over.notify_waiters();
+                }
+            }
+        }
+        if !taken.is_empty()
+            && let Some(shared) = self.shared.get().and_then(Weak::upgrade)
+        {
+            shared.give_back(&taken);
+        }
+    }
+}
+
+/// The credit for a batch that waits in mailboxes; it goes back when the last of them has let go of it.
+#[derive(Debug)]
+pub(crate) struct Credit {
+    shared: Weak<Shared>,
+    peer: PeerId,
+    bytes: usize,
+}
+
+impl Credit {
+    /// It is given back in another way.
+    fn disarm(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Credit {
+    fn drop(&mut self) {
+        if self.bytes > 0
+            && let Some(shared) = self.shared.upgrade()
+        {
+            shared.give_back(&BTreeMap::from([(self.peer, self.bytes)]));
+        }
+    }
+}
+
+impl Driven for Engine {
+    fn handle_interfaces(&mut self, now: Instant, interfaces: &[Interface]) {
+        Self::handle_interfaces(self, now, interfaces.to_vec());
+    }
+
+    fn handle_clock(&mut self, _now: Instant, clock: WallClock) {
+        Self::handle_clock(self, clock);
+    }
+}

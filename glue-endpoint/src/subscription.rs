@@ -1,0 +1,256 @@
+//! Where messages wait for the application, or the function that takes them.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use glue_net::driver::Clock;
+use glue_topics::{Batch, GapReason, Item, Message, SubscribeError, SubscriptionId};
+use tokio::sync::Notify;
+
+use crate::shared::{Credit, Shared};
+
+/// Messages of a topic, in each publisher's order. Ends when dropped.
+///
+/// What arrives waits here. Once 8 MiB from one publisher wait, that publisher sends no more until some are received;
+/// of this endpoint's own messages the oldest go then, and show as a [`glue_topics::Gap`].
+#[derive(Debug)]
+pub struct Subscription {
+    shared: Arc<Shared>,
+    id: SubscriptionId,
+    mailbox: Arc<Mailbox>,
+    current: Option<Parcel>,
+    missed: u64,
+}
+
+impl Subscription {
+    pub(crate) fn new(shared: Arc<Shared>, topic: &str, type_name: &str) -> Result<Self, SubscribeError> {
+        let mailbox = Arc::new(Mailbox::queue());
+        let id = subscribe(&shared, topic, type_name, &mailbox)?;
+        Ok(Self { shared, id, mailbox, current: None, missed: 0 })
+    }
+
+    /// Waits for the next message. `None` after the endpoint was closed and all is received. Gaps are passed over; see
+    /// [`Subscription::missed`], or [`Subscription::recv_item`] to have them in their place.
+    ///
+    /// Cancel safe: a dropped call loses nothing.
+    pub async fn recv(&mut self) -> Option<Message> {
+        loop {
+            if let Item::Message(message) = self.recv_item().await? {
+                return Some(message);
+            }
+        }
+    }
+
+    /// Waits for the next message or gap. `None` after the endpoint was closed and all is received.
+    ///
+    /// Cancel safe: a dropped call loses nothing.
+    pub async fn recv_item(&mut self) -> Option<Item> {
+        loop {
+            if let Some(item) = self.take() {
+                return Some(item);
+            }
+            if self.mailbox.is_closed() {
+                return None;
+            }
+            // A message that comes between the look and the wait leaves a permit behind.
+            self.mailbox.arrived.notified().await;
+        }
+    }
+
+    /// The next message, if one has arrived.
+    pub fn try_recv(&mut self) -> Option<Message> {
+        loop {
+            if let Item::Message(message) = self.take()? {
+                return Some(message);
+            }
+        }
+    }
+
+    /// How many messages this subscription was told it does not get: expired, or over a limit somewhere.
+    #[must_use]
+    pub const fn missed(&self) -> u64 {
+        self.missed
+    }
+
+    fn take(&mut self) -> Option<Item> {
+        let now = Clock::now();
+        loop {
+            if let Some(parcel) = &mut self.current {
+                if let Some(item) = parcel.batch.next(now) {
+                    self.missed += if let Item::Gap(gap) = &item { gap.count() } else { 0 };
+                    return Some(item);
+                }
+                self.current = None;
+            }
+            self.current = Some(self.mailbox.take()?);
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.shared.close(self.id);
+    }
+}
+
+/// A function that is called for each message of a topic. Ends when dropped; a call that runs is finished.
+#[derive(Debug)]
+#[must_use = "the subscription ends when its handle is dropped"]
+pub struct CallbackSubscription {
+    shared: Arc<Shared>,
+    id: SubscriptionId,
+    mailbox: Arc<Mailbox>,
+}
+
+impl CallbackSubscription {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        topic: &str,
+        type_name: &str,
+        on_message: OnMessage,
+    ) -> Result<Self, SubscribeError> {
+        let mailbox = Arc::new(Mailbox::callback(on_message));
+        let id = subscribe(&shared, topic, type_name, &mailbox)?;
+        Ok(Self { shared, id, mailbox })
+    }
+
+    /// How many messages this subscription was told it does not get: expired, or over a limit somewhere.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.mailbox.lock().missed
+    }
+}
+
+impl Drop for CallbackSubscription {
+    fn drop(&mut self) {
+        self.shared.close(self.id);
+    }
+}
+
+fn subscribe(
+    shared: &Shared,
+    topic: &str,
+    type_name: &str,
+    mailbox: &Arc<Mailbox>,
+) -> Result<SubscriptionId, SubscribeError> {
+    // The mailbox is there before the lock is let go of, so that no delivery finds none.
+    shared.call(|engine, _| {
+        let id = engine.subscribe(topic, type_name)?;
+        shared.open(id, Arc::clone(mailbox));
+        Ok(id)
+    })
+}
+
+/// What the application does with a message.
+pub(crate) type OnMessage = Box<dyn FnMut(Message) + Send>;
+
+/// Where one subscription's messages go.
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+    arrived: Notify,
+    /// Called for each message. Deliveries come one at a time, so nobody waits for this lock.
+    on_message: Option<Mutex<OnMessage>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    parcels: VecDeque<Parcel>,
+    /// Bytes of this endpoint's own messages.
+    own_bytes: usize,
+    missed: u64,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Parcel {
+    batch: Batch,
+    _credit: Option<Arc<Credit>>,
+}
+
+impl Mailbox {
+    fn queue() -> Self {
+        Self { state: Mutex::default(), arrived: Notify::new(), on_message: None }
+    }
+
+    fn callback(on_message: OnMessage) -> Self {
+        Self { on_message: Some(Mutex::new(on_message)), ..Self::queue() }
+    }
+
+    /// Puts a batch in, or hands it to the application at once. Returns whether it is kept.
+    pub(crate) fn put(&self, batch: Batch, credit: Option<&Arc<Credit>>) -> bool {
+        if let Some(on_message) = &self.on_message {
+            self.run(batch, &mut *on_message.lock().unwrap_or_else(PoisonError::into_inner));
+            return false;
+        }
+        let mut state = self.lock();
+        if state.closed {
+            return false;
+        }
+        if batch.from().is_none() {
+            state.own_bytes += batch.bytes();
+            while state.own_bytes > OWN_LIMIT_BYTES && state.drop_oldest_own() {}
+        }
+        state.parcels.push_back(Parcel { batch, _credit: credit.cloned() });
+        drop(state);
+        self.arrived.notify_one();
+        true
+    }
+
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    fn run(&self, mut batch: Batch, on_message: &mut OnMessage) {
+        // Reading the clock once a batch is enough: a batch is a burst.
+        let now = Clock::now();
+        while let Some(item) = batch.next(now) {
+            match item {
+                Item::Message(message) => on_message(message),
+                Item::Gap(gap) => self.lock().missed += gap.count(),
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Parcel> {
+        let mut state = self.lock();
+        let parcel = state.parcels.pop_front()?;
+        if parcel.batch.from().is_none() {
+            state.own_bytes = state.own_bytes.saturating_sub(parcel.batch.bytes());
+        }
+        Some(parcel)
+    }
+
+    fn is_closed(&self) -> bool {
+        let state = self.lock();
+        state.closed && state.parcels.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Turns the oldest own messages into a gap; false if there are none.
+    fn drop_oldest_own(&mut self) -> bool {
+        let has_messages = |parcel: &&mut Parcel| parcel.batch.from().is_none() && parcel.batch.has_messages();
+        let Some(parcel) = self.parcels.iter_mut().find(has_messages) else { return false };
+        let before = parcel.batch.bytes();
+        parcel.batch.skip(GapReason::Overflow);
+        self.own_bytes -= before - parcel.batch.bytes();
+        true
+    }
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// Own messages that may wait in one subscription. Remote ones are bounded by their credit.
+const OWN_LIMIT_BYTES: usize = 8 << 20;

@@ -1,0 +1,99 @@
+//! The receive thread: waits in the kernel for data, and carries it up to the application.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::buffers::{Buffers, Burst};
+use super::duty::{Outcome, lock};
+use super::shared::{Deliverer, Shared};
+use super::socket::{DataSocket, control_space, is_idle};
+use super::stats::count;
+use super::{Clock, Driven};
+use crate::Instant;
+
+/// The receiving end of the data socket. One thread at a time has it.
+#[derive(Debug)]
+pub(super) struct Receiver {
+    socket: Option<Arc<DataSocket>>,
+    buffers: Buffers,
+    control: Vec<u8>,
+    pub(super) bursts: Vec<Burst>,
+}
+
+impl Receiver {
+    pub(super) fn new(socket: Arc<DataSocket>) -> Self {
+        let buffers = Buffers::new();
+        Self { socket: Some(socket), buffers, control: control_space(), bursts: Vec::new() }
+    }
+
+    pub(super) fn close(&mut self) {
+        self.socket = None;
+    }
+
+    /// Waits for datagrams and receives a turn's worth into [`Receiver::bursts`]. `since` is when it begins.
+    fn wait(&mut self, since: Instant) -> io::Result<()> {
+        self.receive_one(true)?;
+        // When the first did not have to be waited for there may be more. An idle endpoint is spared the system call that
+        // finds nothing.
+        if Clock::now().since(since) > PROMPT { Ok(()) } else { self.receive() }
+    }
+
+    /// Receives a turn's worth of what is there into [`Receiver::bursts`].
+    pub(super) fn receive(&mut self) -> io::Result<()> {
+        while self.bursts.len() < TURN_BURSTS {
+            match self.receive_one(false) {
+                Ok(()) => {}
+                Err(error) if is_idle(&error) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_one(&mut self, wait: bool) -> io::Result<()> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        let received = socket.receive(self.buffers.space(), &mut self.control, wait)?;
+        // Empty datagrams are nudges.
+        if let Some(from) = received.from {
+            self.bursts.push(Burst::new(from, self.buffers.take(received.len), received.stride));
+        }
+        Ok(())
+    }
+}
+
+/// The receive thread.
+pub(super) fn run<N: Driven>(shared: &Shared<N>) {
+    let (mut unfinished, mut turned) = (false, Instant::ZERO);
+    while !shared.is_closing() {
+        let mut receiver = lock(&shared.receiver);
+        let received = if unfinished { receiver.receive() } else { receiver.wait(turned) };
+        let events = shared.hand_up(&mut receiver.bursts);
+        drop(receiver);
+        if let Err(error) = received
+            && !is_idle(&error)
+        {
+            shared.note_receive_error(&error);
+        }
+        shared.flush();
+        // Also when there was nothing to receive: a thread of the application may have left events to us.
+        unfinished = (events || unfinished) && shared.deliver(Deliverer::Receiver) == Outcome::Unfinished;
+        turned = Clock::now();
+    }
+    lock(&shared.receiver).close();
+}
+
+impl<N: Driven> Shared<N> {
+    pub(super) fn note_receive_error(&self, error: &io::Error) {
+        count(&self.counters.receive_errors, 1);
+        tracing::debug!(%error, "receive failed");
+        // Not seen so far; should one persist it must not take a core.
+        std::thread::sleep(ERROR_PAUSE);
+    }
+}
+
+/// A receive that returns sooner after the last turn did not wait: waking up alone takes 2 microseconds.
+const PROMPT: Duration = Duration::from_micros(2);
+/// Receives of one turn. Eight full bursts are 512 KiB, which a node works on for about 100 microseconds under its lock.
+const TURN_BURSTS: usize = 8;
+const ERROR_PAUSE: Duration = Duration::from_millis(1);

@@ -1,0 +1,204 @@
+//! The service thread: announcements, timers, changes of the interfaces; and whatever another thread has to leave.
+//!
+//! It runs no code of the application. It sleeps in `poll` and not in an async runtime, whose timers tick in milliseconds:
+//! protocol timers (acks, pacing, loss) fire 10 microseconds after their time here.
+
+use std::io;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::set_current_timer_slack;
+
+use super::buffers::Burst;
+use super::discovery::Discovery;
+use super::duty::try_lock;
+use super::shared::{PATIENCE, Shared};
+use super::socket::{DataSocket, is_idle};
+use super::stats::count;
+use super::{Clock, Driven};
+use crate::{Instant, Interface};
+
+/// What the service thread owns.
+#[derive(Debug)]
+pub(super) struct Service<N: Driven> {
+    shared: Arc<Shared<N>>,
+    data: Arc<DataSocket>,
+    discovery: Discovery,
+    interfaces: Vec<Interface>,
+    check: Duration,
+    next_check: Instant,
+    buffer: Vec<u8>,
+    bursts: Vec<Burst>,
+}
+
+/// What ended a sleep.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ready {
+    woken: bool,
+    announcements: bool,
+    data: bool,
+}
+
+impl<N: Driven> Service<N> {
+    pub(super) fn new(
+        shared: Arc<Shared<N>>,
+        data: Arc<DataSocket>,
+        discovery: Discovery,
+        interfaces: Vec<Interface>,
+        check: Duration,
+    ) -> Self {
+        let (buffer, bursts) = (vec![0; ANNOUNCEMENT_BYTES], Vec::new());
+        let next_check = Clock::now() + check;
+        Self { shared, data, discovery, interfaces, check, next_check, buffer, bursts }
+    }
+
+    pub(super) fn run(mut self) {
+        // Otherwise the kernel adds up to 50 microseconds to each sleep.
+        let _ = set_current_timer_slack(NonZeroU64::new(1_000));
+        while !self.shared.is_closing() {
+            let ready = self.sleep();
+            if ready.woken {
+                self.shared.waker.clear();
+            }
+            if ready.announcements {
+                self.receive_announcements();
+            }
+            if ready.data {
+                self.receive_data();
+            }
+            if Clock::now() >= self.next_check {
+                self.check_interfaces();
+            }
+            self.do_due();
+        }
+    }
+
+    /// Sleeps until something is to be done.
+    fn sleep(&self) -> Ready {
+        let (now, until) = self.arm();
+        let held_up = self.shared.is_receiver_held_up(now);
+        let mut fds = vec![PollFd::new(&self.shared.waker, PollFlags::IN)];
+        fds.extend(self.discovery.sockets().map(|socket| PollFd::new(socket, PollFlags::IN)));
+        if held_up {
+            fds.push(PollFd::new(&self.data, PollFlags::IN));
+        }
+        // Interrupted: nothing is ready.
+        let _ = poll(&mut fds, Some(&timespec(until.since(now))));
+        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+        let woken = ready.next().unwrap_or(false);
+        let data = held_up && ready.next_back().unwrap_or(false);
+        Ready { woken, announcements: ready.any(|ready| ready), data }
+    }
+
+    /// Decides how long to sleep. What happens later and needs an earlier end, wakes us.
+    fn arm(&self) -> (Instant, Instant) {
+        let mut core = self.shared.lock();
+        let now = Clock::now();
+        // While the receive thread goes to the application often, one looks after it regularly: cheaper for both than
+        // being woken each time.
+        let patrol = (now.since(core.last_delivery) < PATROL).then(|| now + PATIENCE);
+        let ends = [core.node.poll_timeout(), core.gather.poll_timeout(now), patrol];
+        let until = ends.into_iter().flatten().fold(self.next_check, Instant::min);
+        core.armed = until;
+        (now, until)
+    }
+
+    /// Does what is due, and sends what came of that and of everything before.
+    fn do_due(&self) {
+        let mut core = self.shared.lock();
+        let now = Clock::now();
+        // Awake: no one needs to wake us until we decide anew.
+        core.armed = Instant::ZERO;
+        if core.node.poll_timeout().is_some_and(|at| at <= now) {
+            core.node.handle_timeout(now);
+        }
+        let stranded = core.gather.is_stranded(now);
+        let events = core.take_events();
+        drop(core);
+        if stranded {
+            tracing::trace!("sent what a pausing thread had gathered");
+        }
+        self.shared.flush();
+        if events {
+            self.shared.leave_delivery();
+        }
+    }
+
+    fn receive_announcements(&mut self) {
+        for socket in self.discovery.sockets() {
+            for _ in 0..TURN_ANNOUNCEMENTS {
+                match socket.recv_from(&mut self.buffer) {
+                    Ok((len, from)) => {
+                        let bytes = Bytes::copy_from_slice(self.buffer.get(..len).unwrap_or_default());
+                        self.bursts.push(Burst::new(from, bytes, len));
+                    }
+                    Err(error) if is_idle(&error) => break,
+                    Err(error) => {
+                        count(&self.shared.counters.receive_errors, 1);
+                        tracing::debug!(%error, "receiving announcements failed");
+                        break;
+                    }
+                }
+            }
+        }
+        // Events are looked at in `do_due`.
+        self.shared.hand_up(&mut self.bursts);
+    }
+
+    /// Receives in place of the receive thread.
+    fn receive_data(&self) {
+        // It is back if it has the receiver.
+        let Some(mut receiver) = try_lock(&self.shared.receiver) else { return };
+        let received = receiver.receive();
+        self.shared.hand_up(&mut receiver.bursts);
+        drop(receiver);
+        self.shared.counters.takeovers.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = received {
+            self.shared.note_receive_error(&error);
+        }
+    }
+
+    fn check_interfaces(&mut self) {
+        self.next_check = Clock::now() + self.check;
+        let changed = self.follow_interfaces().unwrap_or_else(|error| {
+            tracing::warn!(%error, "can not list the network interfaces");
+            false
+        });
+        let mut core = self.shared.lock();
+        let now = Clock::now();
+        core.node.handle_clock(now, Clock::wall_clock());
+        if changed {
+            core.node.handle_interfaces(now, &self.interfaces);
+        }
+    }
+
+    fn follow_interfaces(&mut self) -> io::Result<bool> {
+        let interfaces = self.discovery.refresh()?;
+        if interfaces == self.interfaces {
+            return Ok(false);
+        }
+        tracing::info!(?interfaces, "network interfaces changed");
+        self.interfaces.clone_from(&interfaces);
+        if let Some(outlets) = self.shared.sender.lock().outlets() {
+            outlets.follow(interfaces, self.discovery.unicast());
+        }
+        Ok(true)
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    let tv_sec = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Timespec { tv_sec, tv_nsec: duration.subsec_nanos().into() }
+}
+
+/// The longest datagram; an announcement has 500 bytes.
+const ANNOUNCEMENT_BYTES: usize = 65_536;
+/// Announcements taken from a socket before timers are looked at again.
+const TURN_ANNOUNCEMENTS: usize = 32;
+/// After a delivery one looks after the receive thread for so long. Waking us takes it 1.5 microseconds, which a message in
+/// 20 ms can bear.
+const PATROL: Duration = Duration::from_millis(20);

@@ -1,0 +1,205 @@
+//! Messages on their way to a subscriber, read on its thread.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use glue_net::{Instant, PeerId, WallTime};
+
+use crate::bundle::{self, Header};
+use crate::message::{Gap, GapReason, Item, Message, Source};
+
+/// Messages of one source, in order, and the gaps between them. Take them out with [`Batch::next`]. A clone is cheap:
+/// it shares the payloads.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    from: Option<PeerId>,
+    bytes: usize,
+    content: Content,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Bundle(Unread),
+    Gap(Option<Gap>),
+    Messages(VecDeque<Message>),
+}
+
+/// The part of a checked bundle that is yet to be read.
+#[derive(Clone, Debug)]
+struct Unread {
+    source: Arc<Source>,
+    messages: Bytes,
+    /// Of the next message.
+    sequence: u64,
+    /// Of the message before; of the first at the start.
+    timestamp: WallTime,
+    /// From the first message to the one before the next.
+    since_first: u64,
+    expiry: Duration,
+    /// No message lives longer, whatever the publisher's clock says: arrival + expiry.
+    latest: Instant,
+    /// How old the first message was on arrival.
+    age: Duration,
+}
+
+impl Batch {
+    pub(crate) fn of_gap(from: Option<PeerId>, gap: Gap) -> Self {
+        Self { from, bytes: OVERHEAD_BYTES, content: Content::Gap(Some(gap)) }
+    }
+
+    pub(crate) fn of_message(from: Option<PeerId>, message: Message) -> Self {
+        let bytes = OVERHEAD_BYTES + message.payload.len();
+        Self { from, bytes, content: Content::Messages(VecDeque::from([message])) }
+    }
+
+    /// The messages of a bundle that [`bundle::find`] found whole.
+    pub(crate) fn of_bundle(from: PeerId, source: Arc<Source>, body: &Bytes, header: &Header<'_>, age: Age) -> Self {
+        let unread = Unread {
+            source,
+            messages: body.slice(body.len() - header.messages.len()..),
+            sequence: header.first,
+            timestamp: header.timestamp,
+            since_first: 0,
+            expiry: header.expiry,
+            latest: age.arrival + header.expiry,
+            age: age.on_arrival,
+        };
+        Self { from: Some(from), bytes: OVERHEAD_BYTES + body.len(), content: Content::Bundle(unread) }
+    }
+
+    /// Adds the message that follows, if this batch holds own messages of the same source and is not too large.
+    pub(crate) fn push(&mut self, message: Message) -> Result<(), Message> {
+        match &mut self.content {
+            Content::Messages(queue)
+                if self.from.is_none()
+                    && self.bytes < MAX_OWN_BYTES
+                    && queue.back().is_some_and(|last| Arc::ptr_eq(&last.source, &message.source)) =>
+            {
+                self.bytes += message.payload.len() + MESSAGE_BYTES;
+                queue.push_back(message);
+                Ok(())
+            }
+            _ => Err(message),
+        }
+    }
+
+    /// The next message, or what is missing before it. Messages that have expired at `now` come out as a gap.
+    #[must_use]
+    pub fn next(&mut self, now: Instant) -> Option<Item> {
+        match &mut self.content {
+            Content::Bundle(unread) => unread.next(now),
+            Content::Gap(gap) => gap.take().map(Item::Gap),
+            Content::Messages(queue) => next_of(queue, now),
+        }
+    }
+
+    /// Drops the messages that are left: a gap with this reason stays. For own messages, whose memory no peer's credit
+    /// bounds.
+    pub fn skip(&mut self, reason: GapReason) {
+        let Content::Messages(queue) = &mut self.content else { return };
+        let Some((first, last)) = queue.front().zip(queue.back()) else { return };
+        let (source, from, to) = (Arc::clone(&first.source), first.sequence_number, last.sequence_number);
+        self.content = Content::Gap(Some(Gap { source, from, to, reason }));
+        self.bytes = OVERHEAD_BYTES;
+    }
+
+    /// Whether own messages are left in it, see [`Batch::skip`].
+    #[must_use]
+    pub fn has_messages(&self) -> bool {
+        matches!(&self.content, Content::Messages(queue) if !queue.is_empty())
+    }
+
+    /// The peer that sent it; `None` for this endpoint's own messages.
+    #[must_use]
+    pub const fn from(&self) -> Option<PeerId> {
+        self.from
+    }
+
+    /// Bytes of memory that it held when it was made, for flow control: the whole bundle stays as long as a payload of
+    /// it does.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// When a bundle arrived, and how old its first message was then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Age {
+    pub(crate) arrival: Instant,
+    pub(crate) on_arrival: Duration,
+}
+
+impl Unread {
+    fn next(&mut self, now: Instant) -> Option<Item> {
+        let mut expired = None;
+        while let Some((delta, payload, rest)) = bundle::split_message(&self.messages) {
+            let (len, left) = (payload.len(), rest.len());
+            let deadline = self.deadline(delta);
+            if deadline <= now {
+                let (from, _) = expired.unwrap_or((self.sequence, 0));
+                expired = Some((from, self.sequence));
+                self.step(delta, left);
+                continue;
+            }
+            if expired.is_some() {
+                break;
+            }
+            self.messages.advance(self.messages.len() - left - len);
+            let payload = self.messages.split_to(len);
+            let sequence_number = self.sequence;
+            self.step(delta, left);
+            return Some(Item::Message(Message {
+                source: Arc::clone(&self.source),
+                deadline,
+                timestamp: self.timestamp,
+                expiry: self.expiry,
+                sequence_number,
+                payload,
+            }));
+        }
+        let (from, to) = expired?;
+        let source = Arc::clone(&self.source);
+        Some(Item::Gap(Gap { source, from, to, reason: GapReason::Expired }))
+    }
+
+    /// The deadline of the message that was published `delta` after the one before.
+    fn deadline(&self, delta: u64) -> Instant {
+        let since_first = Duration::from_nanos(self.since_first.saturating_add(delta));
+        (self.latest + since_first - self.age).min(self.latest)
+    }
+
+    /// Moves on to what begins `left` bytes before the end.
+    fn step(&mut self, delta: u64, left: usize) {
+        self.since_first = self.since_first.saturating_add(delta);
+        self.timestamp = self.timestamp + Duration::from_nanos(delta);
+        self.sequence += 1;
+        self.messages.advance(self.messages.len() - left);
+    }
+}
+
+fn next_of(queue: &mut VecDeque<Message>, now: Instant) -> Option<Item> {
+    let mut expired: Option<Gap> = None;
+    while let Some(message) = queue.front() {
+        let sequence = message.sequence_number;
+        match &mut expired {
+            _ if !message.is_expired(now) => break,
+            Some(gap) => gap.to = sequence,
+            None => {
+                let source = Arc::clone(&message.source);
+                expired = Some(Gap { source, from: sequence, to: sequence, reason: GapReason::Expired });
+            }
+        }
+        queue.pop_front();
+    }
+    expired.map(Item::Gap).or_else(|| queue.pop_front().map(Item::Message))
+}
+
+/// What a batch takes besides payloads, about.
+const OVERHEAD_BYTES: usize = 200;
+/// What a message takes besides its payload.
+const MESSAGE_BYTES: usize = size_of::<Message>();
+/// Own messages are gathered up to this size, so that one delivery is shared by a burst and stays small.
+const MAX_OWN_BYTES: usize = 64 << 10;

@@ -1,0 +1,259 @@
+//! The layout of a bundle: topic and type (byte strings), first sequence number (varint), timestamp of the first message
+//! (8 bytes, nanoseconds), expiry (varint, microseconds), then messages until the end: payload length (varint),
+//! nanoseconds since the message before (varint, 0 for the first), payload.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use bytes::Bytes;
+use glue_net::wire::{put_bytes, put_varint, split_varint, varint_len};
+use glue_net::{Instant, WallTime};
+
+use crate::message::Data;
+use crate::name::TopicName;
+
+/// A message on its way out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Post<'a> {
+    pub(crate) now: Instant,
+    pub(crate) wall: WallTime,
+    pub(crate) expiry: Duration,
+    pub(crate) sequence: u64,
+    pub(crate) payload: Data<'a>,
+}
+
+/// A bundle that messages are still laid into.
+#[derive(Debug)]
+pub(crate) struct OpenBundle {
+    bytes: Vec<u8>,
+    first: u64,
+    last: u64,
+    /// When the first message was published.
+    published: Instant,
+    /// When the last message was.
+    last_published: Instant,
+    /// Of the last message.
+    timestamp: WallTime,
+    expiry: Duration,
+}
+
+impl OpenBundle {
+    /// A bundle of one message. `names` are topic and type as they stand on the wire, see [`names`]; `capacity` is how
+    /// long it is expected to become.
+    pub(crate) fn new(post: &Post<'_>, names: &[u8], capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity.max(header_len(post, names) + message_len(post, 0)));
+        put_header(post, names, &mut bytes);
+        put_message(post, 0, &mut bytes);
+        Self {
+            bytes,
+            first: post.sequence,
+            last: post.sequence,
+            published: post.now,
+            last_published: post.now,
+            timestamp: post.wall,
+            expiry: post.expiry,
+        }
+    }
+
+    /// Whether a new bundle for the message stays within `room`.
+    pub(crate) fn fits(post: &Post<'_>, names: &[u8], room: usize) -> bool {
+        header_len(post, names) + message_len(post, 0) <= room
+    }
+
+    /// Adds the message that follows the last one; false, and nothing is added, if it needs a bundle of its own.
+    #[inline]
+    pub(crate) fn push(&mut self, post: &Post<'_>, room: usize) -> bool {
+        // A clock that was set back, or far forward, gives no delta: a new bundle states its time anew.
+        let delta = post.wall.as_unix_nanos().wrapping_sub(self.timestamp.as_unix_nanos());
+        let Some(delta) = u64::try_from(delta).ok().filter(|delta| *delta < MAX_DELTA) else { return false };
+        if post.expiry != self.expiry || self.bytes.len() + message_len(post, delta) > room {
+            return false;
+        }
+        put_message(post, delta, &mut self.bytes);
+        self.last = post.sequence;
+        self.timestamp = post.wall;
+        self.last_published = post.now;
+        true
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn close(mut self, topic: TopicName) -> Bundle {
+        // It may wait long for an ack, and so may many like it.
+        if self.bytes.capacity() > 2 * self.bytes.len() {
+            self.bytes.shrink_to_fit();
+        }
+        Bundle {
+            topic,
+            first: self.first,
+            last: self.last,
+            published: self.published,
+            deadline: self.last_published + self.expiry,
+            front: self.bytes,
+            payload: Bytes::new(),
+        }
+    }
+}
+
+/// A closed bundle. All peers share it.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    pub(crate) topic: TopicName,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// When the first message was published.
+    pub(crate) published: Instant,
+    /// When the last message expires.
+    pub(crate) deadline: Instant,
+    front: Vec<u8>,
+    /// What follows `front`: the payload of a message that is too large to be copied.
+    payload: Bytes,
+}
+
+impl Bundle {
+    /// A bundle of one large message, whose payload is not copied if it is shared.
+    pub(crate) fn of_one(post: &Post<'_>, names: &[u8], topic: TopicName) -> Self {
+        let payload = post.payload.to_bytes();
+        let mut front = Vec::with_capacity(header_len(post, names) + message_len(post, 0) - payload.len());
+        put_header(post, names, &mut front);
+        put_message_header(post, 0, &mut front);
+        Self {
+            topic,
+            first: post.sequence,
+            last: post.sequence,
+            published: post.now,
+            deadline: post.now + post.expiry,
+            front,
+            payload,
+        }
+    }
+
+    /// How many messages.
+    pub(crate) const fn count(&self) -> u64 {
+        self.last - self.first + 1
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.front.len() + self.payload.len()
+    }
+
+    /// Appends the bytes `range`; what lies outside is left out.
+    pub(crate) fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        let split = self.front.len();
+        out.extend_from_slice(clipped(&self.front, range.clone()));
+        out.extend_from_slice(clipped(
+            &self.payload,
+            range.start.saturating_sub(split)..range.end.saturating_sub(split),
+        ));
+    }
+}
+
+/// Topic and type as they stand at the start of each bundle.
+pub(crate) fn names(topic: &str, type_name: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(topic.len() + type_name.len() + 8);
+    put_bytes(&mut out, topic.as_bytes());
+    put_bytes(&mut out, type_name.as_bytes());
+    out
+}
+
+/// A received bundle, up to its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header<'a> {
+    pub(crate) topic: &'a [u8],
+    pub(crate) type_name: &'a [u8],
+    pub(crate) first: u64,
+    pub(crate) timestamp: WallTime,
+    pub(crate) expiry: Duration,
+    pub(crate) messages: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    /// `None`: malformed.
+    pub(crate) fn read(body: &'a [u8]) -> Option<Self> {
+        let (topic, rest) = split_bytes(body)?;
+        let (type_name, rest) = split_bytes(rest)?;
+        let (first, rest) = split_varint(rest)?;
+        let (timestamp, rest) = rest.split_first_chunk()?;
+        let (expiry, messages) = split_varint(rest)?;
+        let expiry = if expiry == MAX_VARINT { Duration::MAX } else { Duration::from_micros(expiry) };
+        let timestamp = WallTime::from_unix_nanos(i64::from_be_bytes(*timestamp));
+        Some(Self { topic, type_name, first, timestamp, expiry, messages })
+    }
+}
+
+/// What was found of the messages that should be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    All,
+    /// The bytes end before the messages do.
+    Fewer,
+    /// Something else follows the messages.
+    More,
+}
+
+/// Looks for `count` messages.
+pub(crate) fn find(count: u64, mut messages: &[u8]) -> Found {
+    for _ in 0..count {
+        let Some((_, _, rest)) = split_message(messages) else { return Found::Fewer };
+        messages = rest;
+    }
+    if messages.is_empty() { Found::All } else { Found::More }
+}
+
+/// Splits off a message: delta, payload, rest.
+#[inline]
+pub(crate) fn split_message(bytes: &[u8]) -> Option<(u64, &[u8], &[u8])> {
+    let (len, rest) = split_varint(bytes)?;
+    let (delta, rest) = split_varint(rest)?;
+    let (payload, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    Some((delta, payload, rest))
+}
+
+fn split_bytes(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = split_varint(bytes)?;
+    rest.split_at_checked(usize::try_from(len).ok()?)
+}
+
+fn put_header(post: &Post<'_>, names: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(names);
+    put_varint(out, post.sequence);
+    out.extend_from_slice(&post.wall.as_unix_nanos().to_be_bytes());
+    put_varint(out, micros_up(post.expiry));
+}
+
+fn header_len(post: &Post<'_>, names: &[u8]) -> usize {
+    names.len() + varint_len(post.sequence) + 8 + varint_len(micros_up(post.expiry))
+}
+
+#[inline]
+fn put_message(post: &Post<'_>, delta: u64, out: &mut Vec<u8>) {
+    put_message_header(post, delta, out);
+    out.extend_from_slice(post.payload.as_slice());
+}
+
+#[inline]
+fn put_message_header(post: &Post<'_>, delta: u64, out: &mut Vec<u8>) {
+    put_varint(out, post.payload.as_slice().len() as u64);
+    put_varint(out, delta);
+}
+
+#[inline]
+fn message_len(post: &Post<'_>, delta: u64) -> usize {
+    let len = post.payload.as_slice().len();
+    varint_len(len as u64) + varint_len(delta) + len
+}
+
+/// Rounded up, so that a message never expires early; the largest varint stands for ever.
+fn micros_up(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000)).unwrap_or(MAX_VARINT).min(MAX_VARINT)
+}
+
+fn clipped(bytes: &[u8], range: Range<usize>) -> &[u8] {
+    bytes.get(range.start.min(bytes.len())..range.end.min(bytes.len())).unwrap_or_default()
+}
+
+/// A delta below it takes at most 4 bytes. A bundle is open for microseconds; a second means that a clock was set.
+const MAX_DELTA: u64 = 1 << 30;
+const MAX_VARINT: u64 = (1 << 62) - 1;

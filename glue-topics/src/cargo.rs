@@ -1,0 +1,215 @@
+//! What goes to one peer, and how it reads on arrival. A head begins with its kind:
+//!
+//! - 0 control: number of the control cargo (varint, from 0). The body is a list of operations, see `control.rs`.
+//! - 1 bundle: flags (bit 0: start), if start the barrier (varint), how many messages (varint), age of the first message
+//!   in microseconds (varint). The body is a bundle, see `bundle.rs`.
+//! - 2 skip: flags, barrier as above, reason (byte), first and last sequence number (varints), topic (byte string). No
+//!   body.
+//!
+//! A start is the first cargo of a topic since the peer became interested. Its barrier says how many ends (see
+//! `control.rs`) the peer must have seen before: then it knows whether an earlier run of the topic is still under way.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint, varint_len};
+use glue_net::{Content, Instant};
+
+use crate::bundle::Bundle;
+use crate::message::GapReason;
+use crate::name::TopicName;
+
+/// Something for one peer, to be cut into datagrams and carried there: control, a bundle, a skip notice, or an encoded
+/// classic message. A clone shares the body.
+#[derive(Clone, Debug)]
+pub struct Cargo(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Bundle { bundle: Arc<Bundle>, barrier: Option<u64> },
+    Classic { body: Bytes, deadline: Instant },
+    Control { number: u64, operations: Bytes },
+    Skip(Skip),
+}
+
+#[derive(Clone, Debug)]
+struct Skip {
+    topic: TopicName,
+    first: u64,
+    last: u64,
+    barrier: Option<u64>,
+    reason: GapReason,
+}
+
+impl Cargo {
+    pub(crate) const fn bundle(bundle: Arc<Bundle>, barrier: Option<u64>) -> Self {
+        Self(Kind::Bundle { bundle, barrier })
+    }
+
+    pub(crate) const fn control(number: u64, operations: Bytes) -> Self {
+        Self(Kind::Control { number, operations })
+    }
+
+    pub(crate) const fn classic(body: Bytes, deadline: Instant) -> Self {
+        Self(Kind::Classic { body, deadline })
+    }
+
+    /// Drops the content of a bundle: subscribers at the peer see a gap with this reason. A classic message becomes
+    /// empty. Control stays as it is.
+    pub fn skip(&mut self, reason: GapReason) {
+        match &mut self.0 {
+            Kind::Bundle { bundle, barrier } => {
+                let topic = bundle.topic.clone();
+                let (first, last, barrier) = (bundle.first, bundle.last, *barrier);
+                self.0 = Kind::Skip(Skip { topic, first, last, barrier, reason });
+            }
+            Kind::Classic { body, .. } => *body = Bytes::new(),
+            Kind::Control { .. } | Kind::Skip(_) => {}
+        }
+    }
+}
+
+impl Content for Cargo {
+    fn encode_head(&self, now: Instant, out: &mut Vec<u8>) {
+        match &self.0 {
+            Kind::Bundle { bundle, barrier } => {
+                out.push(BUNDLE);
+                put_start(*barrier, out);
+                put_varint(out, bundle.count());
+                put_varint(out, micros(now.since(bundle.published)));
+            }
+            Kind::Classic { .. } => {}
+            Kind::Control { number, .. } => {
+                out.push(CONTROL);
+                put_varint(out, *number);
+            }
+            Kind::Skip(skip) => {
+                out.push(SKIP);
+                put_start(skip.barrier, out);
+                out.push(skip.reason.to_wire());
+                put_varint(out, skip.first);
+                put_varint(out, skip.last);
+                put_bytes(out, skip.topic.as_bytes());
+            }
+        }
+    }
+
+    fn head_len(&self) -> usize {
+        match &self.0 {
+            Kind::Bundle { bundle, barrier } => 1 + start_len(*barrier) + varint_len(bundle.count()) + MAX_VARINT_BYTES,
+            Kind::Classic { .. } => 0,
+            Kind::Control { number, .. } => 1 + varint_len(*number),
+            Kind::Skip(skip) => {
+                let numbers = varint_len(skip.first) + varint_len(skip.last) + varint_len(skip.topic.len() as u64);
+                2 + start_len(skip.barrier) + numbers + skip.topic.len()
+            }
+        }
+    }
+
+    fn body_len(&self) -> usize {
+        match &self.0 {
+            Kind::Bundle { bundle, .. } => bundle.len(),
+            Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => body.len(),
+            Kind::Skip(_) => 0,
+        }
+    }
+
+    fn encode_body(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        match &self.0 {
+            Kind::Bundle { bundle, .. } => bundle.copy(range, out),
+            Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => {
+                let range = range.start.min(body.len())..range.end.min(body.len());
+                out.extend_from_slice(body.get(range).unwrap_or_default());
+            }
+            Kind::Skip(_) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.0 {
+            Kind::Bundle { bundle, .. } => Some(bundle.deadline),
+            Kind::Classic { deadline, .. } => Some(*deadline),
+            Kind::Control { .. } | Kind::Skip(_) => None,
+        }
+    }
+
+    fn expire(&mut self) {
+        self.skip(GapReason::Expired);
+    }
+
+    fn merge(&mut self, next: &Self) -> bool {
+        let (Kind::Skip(skip), Kind::Skip(next)) = (&mut self.0, &next.0) else { return false };
+        let joins = next.first == skip.last + 1
+            && next.barrier.is_none()
+            && next.reason == skip.reason
+            && next.topic == skip.topic;
+        if joins {
+            skip.last = next.last;
+        }
+        joins
+    }
+
+    fn is_urgent(&self) -> bool {
+        matches!(self.0, Kind::Control { .. })
+    }
+
+    fn is_classic(&self) -> bool {
+        matches!(self.0, Kind::Classic { .. })
+    }
+}
+
+/// A head as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Head {
+    Bundle { barrier: Option<u64>, count: u64, age: Duration },
+    Control { number: u64 },
+    Skip { barrier: Option<u64>, reason: GapReason, first: u64, last: u64, topic: Bytes },
+}
+
+impl Head {
+    pub(crate) fn decode(head: Bytes) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(head);
+        match reader.u8()? {
+            CONTROL => Ok(Self::Control { number: reader.varint()? }),
+            BUNDLE => {
+                let (barrier, count) = (read_start(&mut reader)?, reader.varint()?);
+                Ok(Self::Bundle { barrier, count, age: Duration::from_micros(reader.varint()?) })
+            }
+            SKIP => {
+                let barrier = read_start(&mut reader)?;
+                let reason = GapReason::from_wire(reader.u8()?);
+                let (first, last, topic) = (reader.varint()?, reader.varint()?, reader.bytes()?);
+                let range = DecodeError::Malformed("range of a skip");
+                if first <= last { Ok(Self::Skip { barrier, reason, first, last, topic }) } else { Err(range) }
+            }
+            _ => Err(DecodeError::Malformed("kind of cargo")),
+        }
+    }
+}
+
+fn put_start(barrier: Option<u64>, out: &mut Vec<u8>) {
+    out.push(u8::from(barrier.is_some()) * FLAG_START);
+    if let Some(barrier) = barrier {
+        put_varint(out, barrier);
+    }
+}
+
+fn start_len(barrier: Option<u64>) -> usize {
+    1 + barrier.map_or(0, varint_len)
+}
+
+fn read_start(reader: &mut Reader) -> Result<Option<u64>, DecodeError> {
+    if reader.u8()? & FLAG_START == 0 { Ok(None) } else { reader.varint().map(Some) }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+const CONTROL: u8 = 0;
+const BUNDLE: u8 = 1;
+const SKIP: u8 = 2;
+const FLAG_START: u8 = 1;
+const MAX_VARINT_BYTES: usize = 8;

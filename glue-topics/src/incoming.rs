@@ -1,0 +1,231 @@
+//! All that comes from one peer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use glue_net::Instant;
+
+use crate::batch::{Age, Batch};
+use crate::bundle::{self, Found, Header};
+use crate::classic::ClassicStreams;
+use crate::config::Config;
+use crate::message::GapReason;
+use crate::name::TopicName;
+use crate::sequencer::{Held, Sequencer};
+use crate::stream::{Budget, Part, Piece, Sink, Stream};
+
+/// A peer's streams, and the order of its control cargo.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    streams: Vec<Stream>,
+    by_topic: BTreeMap<TopicName, usize>,
+    /// The stream of the last bundle: it is most often that of the next.
+    recent: usize,
+    /// Starts that wait until so many ends were told, and their topics. Some may be gone.
+    starting: BTreeSet<(u64, TopicName)>,
+    ends_seen: u64,
+    controls: Sequencer<Bytes>,
+    control_budget: Budget,
+    pub(crate) budget: Budget,
+    pub(crate) classic: ClassicStreams,
+}
+
+/// A bundle as it arrived.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) now: Instant,
+    pub(crate) age: Duration,
+    pub(crate) barrier: Option<u64>,
+    pub(crate) count: u64,
+    pub(crate) body: Bytes,
+}
+
+/// A skip notice as it arrived.
+#[derive(Debug)]
+pub(crate) struct Skipped {
+    pub(crate) barrier: Option<u64>,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) reason: GapReason,
+}
+
+impl Incoming {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            streams: Vec::new(),
+            by_topic: BTreeMap::new(),
+            recent: 0,
+            starting: BTreeSet::new(),
+            ends_seen: 0,
+            controls: Sequencer::new(Some(0)),
+            control_budget: Budget::new(config),
+            budget: Budget::new(config),
+            classic: ClassicStreams::default(),
+        }
+    }
+
+    pub(crate) fn handle_bundle(&mut self, arrival: Arrival, sink: &mut Sink<'_>) {
+        if self.read_bundle(arrival, sink).is_none() {
+            sink.stats.malformed += 1;
+        }
+    }
+
+    /// `None`: malformed, dropped. A bundle whose beginning can be read, but whose messages can not, is a gap.
+    fn read_bundle(&mut self, arrival: Arrival, sink: &mut Sink<'_>) -> Option<()> {
+        let Arrival { now, age, barrier, count, body } = arrival;
+        let header = Header::read(&body)?;
+        let (first, last) = (header.first, header.first + count.checked_sub(1)?);
+        let Some(index) = self.stream(header.topic, sink)? else {
+            let topic = topic_name(header.topic, sink)?;
+            refuse(&topic, first, last, sink);
+            return Some(());
+        };
+        let stream = self.streams.get_mut(index)?;
+        let source = stream.source(header.type_name, sink)?;
+        let part = match bundle::find(count, header.messages) {
+            Found::All => {
+                let age = Age { arrival: now, on_arrival: age };
+                Part::Bundle { batch: Batch::of_bundle(sink.peer, source.clone(), &body, &header, age), source }
+            }
+            Found::Fewer => {
+                sink.stats.bundles_cut += 1;
+                Part::Skip(GapReason::Overflow)
+            }
+            Found::More => {
+                sink.stats.malformed += 1;
+                Part::Skip(GapReason::Malformed)
+            }
+        };
+        self.accept(index, Piece { first, last, barrier, part }, sink);
+        Some(())
+    }
+
+    pub(crate) fn handle_skip(&mut self, topic: &[u8], skipped: &Skipped, sink: &mut Sink<'_>) {
+        let Skipped { barrier, first, last, reason } = *skipped;
+        match self.stream(topic, sink) {
+            None => sink.stats.malformed += 1,
+            Some(None) => topic_name(topic, sink).iter().for_each(|topic| refuse(topic, first, last, sink)),
+            Some(Some(index)) => {
+                self.accept(index, Piece { first, last, barrier, part: Part::Skip(reason) }, sink);
+            }
+        }
+    }
+
+    /// Puts a control cargo in order; [`Incoming::next_control`] takes them out.
+    pub(crate) fn handle_control(&mut self, number: u64, body: Bytes, sink: &mut Sink<'_>) {
+        if self.controls.next() != Some(number) && self.control_budget.is_over() {
+            sink.stats.held_overflows += 1;
+            return;
+        }
+        let bytes = body.len() + size_of::<Held<Bytes>>();
+        match self.controls.hold(number, number, body) {
+            Ok(()) => self.control_budget.add(bytes),
+            Err(_) => sink.stats.duplicates += 1,
+        }
+    }
+
+    pub(crate) fn next_control(&mut self) -> Option<Bytes> {
+        let body = self.controls.pop()?.piece;
+        self.control_budget.sub(body.len() + size_of::<Held<Bytes>>());
+        Some(body)
+    }
+
+    /// The run of a topic ends before `next`.
+    pub(crate) fn handle_end(&mut self, topic: &[u8], next: u64, sink: &mut Sink<'_>) {
+        self.ends_seen += 1;
+        match self.stream(topic, sink) {
+            None => sink.stats.malformed += 1,
+            Some(None) => sink.stats.streams_refused += 1,
+            Some(Some(index)) => {
+                if let Some(stream) = self.streams.get_mut(index) {
+                    stream.end(next, sink);
+                }
+                self.drain(index, sink);
+            }
+        }
+        // Starts of any topic may have waited for this end to be told.
+        while self.starting.first().is_some_and(|(barrier, _)| *barrier <= self.ends_seen) {
+            let Some((_, topic)) = self.starting.pop_first() else { return };
+            if let Some(index) = self.by_topic.get(&topic).copied() {
+                self.drain(index, sink);
+            }
+        }
+    }
+
+    /// The peer is gone: delivers what is held.
+    pub(crate) fn give_up(&mut self, sink: &mut Sink<'_>) {
+        for stream in &mut self.streams {
+            stream.give_up(&mut self.budget, sink);
+        }
+        self.classic.give_up(&mut self.budget, sink);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+
+    fn accept(&mut self, index: usize, piece: Piece, sink: &mut Sink<'_>) {
+        let Some(stream) = self.streams.get_mut(index) else { return };
+        if let Some(barrier) = piece.barrier.filter(|barrier| *barrier > self.ends_seen) {
+            self.starting.insert((barrier, stream.topic().clone()));
+        }
+        stream.accept(piece, self.ends_seen, &mut self.budget, sink);
+        self.settle(index);
+        if self.starting.len() > 2 * sink.config.max_held_bundles_per_peer {
+            self.starting.retain(|(barrier, topic)| {
+                let stream = self.by_topic.get(topic).and_then(|index| self.streams.get(*index));
+                stream.is_some_and(|stream| stream.has_start(*barrier))
+            });
+        }
+    }
+
+    fn drain(&mut self, index: usize, sink: &mut Sink<'_>) {
+        if let Some(stream) = self.streams.get_mut(index) {
+            stream.drain(self.ends_seen, &mut self.budget, sink);
+        }
+        self.settle(index);
+    }
+
+    /// Forgets a stream that is over.
+    fn settle(&mut self, index: usize) {
+        if self.streams.get(index).is_some_and(Stream::is_over) {
+            let old = self.streams.swap_remove(index);
+            self.by_topic.remove(old.topic());
+            if let Some(place) = self.streams.get(index).and_then(|moved| self.by_topic.get_mut(moved.topic())) {
+                *place = index;
+            }
+        }
+    }
+
+    /// Finds or makes a topic's stream. `None`: no good name; `Some(None)`: there are too many.
+    fn stream(&mut self, topic: &[u8], sink: &Sink<'_>) -> Option<Option<usize>> {
+        if self.streams.get(self.recent).is_some_and(|stream| stream.topic().as_bytes() == topic) {
+            return Some(Some(self.recent));
+        }
+        if let Some(index) = self.by_topic.get(std::str::from_utf8(topic).ok()?) {
+            self.recent = *index;
+            return Some(Some(*index));
+        }
+        let topic = topic_name(topic, sink)?;
+        if self.streams.len() >= sink.config.max_streams_per_peer {
+            return Some(None);
+        }
+        self.recent = self.streams.len();
+        self.by_topic.insert(topic.clone(), self.recent);
+        self.streams.push(Stream::new(topic));
+        Some(Some(self.recent))
+    }
+}
+
+fn topic_name(topic: &[u8], sink: &Sink<'_>) -> Option<TopicName> {
+    TopicName::new(std::str::from_utf8(topic).ok()?, sink.config.max_topic_bytes).ok()
+}
+
+/// Drops what belongs to a topic beyond the limit, not silently.
+fn refuse(topic: &TopicName, first: u64, last: u64, sink: &mut Sink<'_>) {
+    sink.stats.streams_refused += 1;
+    sink.stats.missed = sink.stats.missed.saturating_add(last - first + 1);
+    sink.tell_gap_of_unknown_type(topic, first, last, GapReason::Overflow);
+}

@@ -1,0 +1,245 @@
+//! Names, checked once and cheap to clone.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// The type that goes with every other: the reference's bridge to MQTT publishes and subscribes with it.
+pub const BRIDGE_TYPE: &str = "__mqtt_to_glue_bridge__";
+
+/// The name of a topic: 1 or more bytes of UTF-8 without control characters and wildcards.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName(Arc<str>);
+
+/// The type of a topic's messages: UTF-8 without control characters, empty for "untyped".
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TypeName(Arc<str>);
+
+/// The name of an endpoint, as discovery learned it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointName(Arc<str>);
+
+impl TopicName {
+    /// Checks a topic's name of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`NameError`] tells what is wrong, and where.
+    pub fn new(text: &str, limit: usize) -> Result<Self, NameError> {
+        if text.is_empty() {
+            return Err(NameError::Empty);
+        }
+        check_text(text, limit)?;
+        match text.char_indices().find(|(_, c)| matches!(c, '#' | '+')) {
+            Some((at, character)) => Err(NameError::Wildcard { at, character }),
+            None => Ok(Self(text.into())),
+        }
+    }
+
+    /// The name that a classic peer gave: its messages may bear any.
+    pub(crate) fn foreign(text: &str, limit: usize) -> Option<Self> {
+        (1..=limit).contains(&text.len()).then(|| Self(text.into()))
+    }
+}
+
+impl TypeName {
+    /// Checks a type's name of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`NameError`] tells what is wrong, and where.
+    pub fn new(text: &str, limit: usize) -> Result<Self, NameError> {
+        check_text(text, limit)?;
+        Ok(Self(text.into()))
+    }
+
+    pub(crate) fn foreign(text: &str, limit: usize) -> Option<Self> {
+        (text.len() <= limit).then(|| Self(text.into()))
+    }
+
+    /// The type of a subscription that takes every type.
+    pub(crate) fn any() -> Self {
+        Self("".into())
+    }
+
+    /// Whether it says nothing of a publication's type.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.is_empty() || self.is_bridge()
+    }
+
+    pub(crate) fn is_bridge(&self) -> bool {
+        &*self.0 == BRIDGE_TYPE
+    }
+
+    /// Whether a subscription of this type takes messages of type `given`.
+    pub(crate) fn takes(&self, given: &Self) -> bool {
+        self.is_open() || self == given || given.is_bridge()
+    }
+}
+
+impl EndpointName {
+    /// The name `text`, unchecked: discovery decides which names there are.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+/// What a subscription asks for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Filter {
+    /// `#`: every topic.
+    All,
+    /// One topic.
+    Exact(TopicName),
+}
+
+impl Filter {
+    pub(crate) fn new(text: &str, limit: usize) -> Result<Self, NameError> {
+        if text == Self::ALL { Ok(Self::All) } else { TopicName::new(text, limit).map(Self::Exact) }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::All => Self::ALL,
+            Self::Exact(topic) => topic,
+        }
+    }
+
+    const ALL: &str = "#";
+}
+
+/// What is wrong with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// A control character, which logs and terminals would choke on.
+    #[error("character {character:?} at byte {at} is a control character")]
+    Control {
+        /// Byte offset.
+        at: usize,
+        /// The character.
+        character: char,
+    },
+    /// A topic needs a name.
+    #[error("it is empty")]
+    Empty,
+    /// Longer than the limit of [`crate::Config`].
+    #[error("it has {len} bytes, more than {limit}")]
+    TooLong {
+        /// Bytes of the name.
+        len: usize,
+        /// Bytes that it may have.
+        limit: usize,
+    },
+    /// `#` stands for every topic when it stands alone in a subscription; `+`, and `#` after a prefix, are kept for
+    /// patterns to come.
+    #[error("character {character:?} at byte {at} is a wildcard (a subscription may be \"#\" alone)")]
+    Wildcard {
+        /// Byte offset.
+        at: usize,
+        /// The character.
+        character: char,
+    },
+}
+
+fn check_text(text: &str, limit: usize) -> Result<(), NameError> {
+    if text.len() > limit {
+        return Err(NameError::TooLong { len: text.len(), limit });
+    }
+    match text.char_indices().find(|(_, c)| c.is_control()) {
+        Some((at, character)) => Err(NameError::Control { at, character }),
+        None => Ok(()),
+    }
+}
+
+/// A name reads like the text that it is.
+macro_rules! reads_as_text {
+    ($($name:ident),*) => {$(
+        impl Deref for $name {
+            type Target = str;
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                &*self.0 == other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                &*self.0 == *other
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    )*};
+}
+
+reads_as_text!(EndpointName, TopicName, TypeName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_name_tells_what_is_wrong_and_where() {
+        let error = |text| TopicName::new(text, 8).unwrap_err();
+        assert_eq!(error(""), NameError::Empty);
+        assert_eq!(error("123456789"), NameError::TooLong { len: 9, limit: 8 });
+        assert_eq!(error("é/#"), NameError::Wildcard { at: 3, character: '#' });
+        assert_eq!(error("a/+/b"), NameError::Wildcard { at: 2, character: '+' });
+        assert_eq!(error("a\nb").to_string(), "character '\\n' at byte 1 is a control character");
+        assert_eq!(TypeName::new("\0", 8), Err(NameError::Control { at: 0, character: '\0' }));
+    }
+
+    #[test]
+    fn a_good_name_reads_as_text() {
+        let topic = TopicName::new("room/7", 8).unwrap();
+        assert_eq!(topic, "room/7");
+        assert_eq!(format!("{topic:>8}|{topic:?}"), "  room/7|\"room/7\"");
+        assert_eq!(TypeName::new("", 8).unwrap(), TypeName::any());
+    }
+
+    #[test]
+    fn a_filter_is_a_topic_or_everything() {
+        assert_eq!(Filter::new("#", 8), Ok(Filter::All));
+        assert_eq!(Filter::new("a", 8).unwrap().as_str(), "a");
+        assert!(Filter::new("a/#", 8).is_err());
+    }
+
+    #[test]
+    fn types_fit_when_equal_open_or_bridged() {
+        let name = |text| TypeName::new(text, 64).unwrap();
+        assert!(name("json").takes(&name("json")));
+        assert!(!name("json").takes(&name("text")));
+        assert!(!name("json").takes(&name("")));
+        assert!(name("").takes(&name("text")));
+        assert!(name(BRIDGE_TYPE).takes(&name("text")));
+        assert!(name("json").takes(&name(BRIDGE_TYPE)));
+    }
+}

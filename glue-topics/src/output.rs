@@ -1,0 +1,84 @@
+//! What waits to be polled.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use glue_net::PeerId;
+
+use crate::batch::Batch;
+use crate::cargo::Cargo;
+use crate::message::Message;
+use crate::name::{TopicName, TypeName};
+use crate::stats::Stats;
+use crate::subscriptions::SubscriptionId;
+
+/// Messages for subscriptions.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The subscriptions that get them: at least one.
+    pub to: Arc<[SubscriptionId]>,
+    /// The messages.
+    pub batch: Batch,
+}
+
+/// What the application may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A peer's interest is beyond the limit: it does not get all that it asked for. Told once for each peer.
+    InterestRefused {
+        /// The peer.
+        peer: PeerId,
+        /// See [`crate::Config::max_interest_per_peer`].
+        limit: usize,
+    },
+    /// A peer uses a topic with another type: messages of that type do not pass. Told once for each peer and topic.
+    TypeMismatch {
+        /// The peer.
+        peer: PeerId,
+        /// The topic.
+        topic: TopicName,
+        /// The type here.
+        ours: TypeName,
+        /// The type there.
+        theirs: TypeName,
+    },
+}
+
+/// Queues that the caller empties. What goes in at one call is bounded by what came in, and by the limits of what may
+/// wait; only events, which nobody may care to poll, have a limit of their own.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs {
+    pub(crate) cargo: VecDeque<(PeerId, Cargo)>,
+    pub(crate) deliveries: VecDeque<Delivery>,
+    pub(crate) events: VecDeque<Event>,
+}
+
+impl Outputs {
+    pub(crate) fn deliver(&mut self, to: &Arc<[SubscriptionId]>, batch: Batch) {
+        if !to.is_empty() {
+            self.deliveries.push_back(Delivery { to: Arc::clone(to), batch });
+        }
+    }
+
+    /// Delivers a message of this endpoint, together with those just before it.
+    pub(crate) fn deliver_own(&mut self, to: &Arc<[SubscriptionId]>, message: Message) {
+        let message = match self.deliveries.back_mut() {
+            Some(last) if Arc::ptr_eq(&last.to, to) => match last.batch.push(message) {
+                Ok(()) => return,
+                Err(message) => message,
+            },
+            _ => message,
+        };
+        self.deliver(to, Batch::of_message(None, message));
+    }
+
+    pub(crate) fn tell(&mut self, event: Event, max_events: usize, stats: &mut Stats) {
+        tracing::debug!(?event);
+        if self.events.len() < max_events {
+            self.events.push_back(event);
+        } else {
+            stats.events_dropped += 1;
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! One other endpoint.
+
+use std::collections::BTreeMap;
+
+use glue_net::wire::classic::Codec;
+use glue_net::{EndpointId, PeerId};
+
+use crate::cargo::Cargo;
+use crate::config::Config;
+use crate::control::{put_end, put_subscribe, put_unsubscribe};
+use crate::incoming::Incoming;
+use crate::interest::Interest;
+use crate::name::{EndpointName, Filter, TopicName, TypeName};
+use crate::output::Outputs;
+use crate::subscriptions::Subscriptions;
+
+/// What discovery knows of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerFacts {
+    /// Its id.
+    pub id: EndpointId,
+    /// Its name.
+    pub name: EndpointName,
+    /// How to speak to it.
+    pub wire: Wire,
+}
+
+/// The data wire that a peer understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// The reference's container: such a peer gets every message.
+    Classic(Codec),
+    /// Ours: such a peer gets what it is interested in.
+    Native,
+}
+
+/// What is kept of a peer.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) id: EndpointId,
+    pub(crate) name: EndpointName,
+    pub(crate) wire: Wire,
+    pub(crate) reachable: bool,
+    /// Bytes of body that one datagram to it carries.
+    pub(crate) room: usize,
+    pub(crate) interest: Interest,
+    pub(crate) told_interest_refused: bool,
+    pub(crate) incoming: Incoming,
+    /// Filters that it is to be told of, and whether it knows them.
+    undeclared: BTreeMap<Filter, bool>,
+    /// Ends that it is to be told of.
+    ends: Vec<(TopicName, u64)>,
+    ends_sent: u64,
+    next_control: u64,
+}
+
+impl Peer {
+    pub(crate) fn new(facts: &PeerFacts, config: &Config) -> Self {
+        Self {
+            id: facts.id,
+            name: facts.name.clone(),
+            wire: facts.wire,
+            reachable: true,
+            room: config.initial_room_bytes,
+            interest: Interest::default(),
+            told_interest_refused: false,
+            incoming: Incoming::new(config),
+            undeclared: BTreeMap::new(),
+            ends: Vec::new(),
+            ends_sent: 0,
+            next_control: 0,
+        }
+    }
+
+    /// Takes over what discovery learned of a peer that is known.
+    pub(crate) fn renew(&mut self, facts: &PeerFacts) {
+        (self.id, self.name, self.wire) = (facts.id, facts.name.clone(), facts.wire);
+        self.reachable = true;
+    }
+
+    pub(crate) fn is_native(&self) -> bool {
+        self.wire == Wire::Native
+    }
+
+    /// Notes that what this endpoint subscribes to has changed. `before` and `after` say whether the filter is wanted.
+    /// Changes that cancel out before they are told are never told.
+    pub(crate) fn declare(&mut self, filter: &Filter, before: bool, after: bool) {
+        let known = self.undeclared.get(filter).copied().unwrap_or(before);
+        if known || after {
+            self.undeclared.insert(filter.clone(), known);
+        } else {
+            self.undeclared.remove(filter);
+        }
+    }
+
+    /// Notes that it gets no more of this run of a topic.
+    pub(crate) fn end(&mut self, topic: TopicName, next: u64) {
+        self.ends_sent += 1;
+        self.ends.push((topic, next));
+    }
+
+    /// How many ends it was told, or is to be told.
+    pub(crate) const fn ends_sent(&self) -> u64 {
+        self.ends_sent
+    }
+
+    /// Tells it what it is to be told, in as few control cargos as hold it. Of filters an unreachable peer is told only
+    /// once it is back: until then changes may cancel out, so that what waits is bounded by what there is.
+    pub(crate) fn flush(&mut self, id: PeerId, subscriptions: &Subscriptions, outputs: &mut Outputs) {
+        let mut body = Vec::new();
+        let ends = std::mem::take(&mut self.ends);
+        for (topic, next) in ends {
+            self.reserve(id, topic.len(), &mut body, outputs);
+            put_end(&topic, next, &mut body);
+        }
+        let filters = if self.reachable { std::mem::take(&mut self.undeclared) } else { BTreeMap::new() };
+        for filter in filters.into_keys() {
+            let declared = subscriptions.declared(&filter);
+            let len = filter.as_str().len() + declared.as_ref().map_or(0, |name: &TypeName| name.len());
+            self.reserve(id, len, &mut body, outputs);
+            match declared {
+                Some(type_name) => put_subscribe(filter.as_str(), &type_name, &mut body),
+                None => put_unsubscribe(filter.as_str(), &mut body),
+            }
+        }
+        self.send_control(id, &mut body, outputs);
+    }
+
+    /// Makes room for an operation with names of `len` bytes.
+    fn reserve(&mut self, id: PeerId, len: usize, body: &mut Vec<u8>, outputs: &mut Outputs) {
+        if body.len() + len + OPERATION_BYTES > CONTROL_BYTES {
+            self.send_control(id, body, outputs);
+        }
+    }
+
+    fn send_control(&mut self, id: PeerId, body: &mut Vec<u8>, outputs: &mut Outputs) {
+        if !body.is_empty() {
+            let cargo = Cargo::control(self.next_control, std::mem::take(body).into());
+            self.next_control += 1;
+            outputs.cargo.push_back((id, cargo));
+        }
+    }
+}
+
+/// What an operation takes besides names, at most: its kind, and two lengths or a length and a number.
+const OPERATION_BYTES: usize = 13;
+/// Control bodies stay below it, to fit a datagram on any path (1,200 bytes, less envelope and head).
+const CONTROL_BYTES: usize = 1_000;

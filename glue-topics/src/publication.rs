@@ -1,0 +1,261 @@
+//! One topic that this endpoint publishes: who gets it, and the bundle that is being laid.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use glue_net::PeerId;
+use glue_net::wire::classic::{self, Codec};
+
+use crate::bundle::{self, Bundle, OpenBundle, Post};
+use crate::cargo::Cargo;
+use crate::message::{Message, Source};
+use crate::output::Outputs;
+use crate::peer::{Peer, Wire};
+use crate::stats::Stats;
+use crate::subscriptions::{SubscriptionId, Subscriptions};
+
+/// A publication, in use or remembered.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    pub(crate) source: Arc<Source>,
+    /// How often it was asked for and not released.
+    pub(crate) users: usize,
+    /// Which of the times that it became idle was the last.
+    pub(crate) idle_mark: u64,
+    pub(crate) next_sequence: u64,
+    /// Whether it is in the list of publications to be closed.
+    pub(crate) listed: bool,
+    names: Vec<u8>,
+    open: Option<OpenBundle>,
+    /// How long the last bundle became: the guess for the next.
+    last_len: usize,
+    native: Vec<Target>,
+    classic: Vec<ClassicTarget>,
+    reachable: Vec<PeerId>,
+    /// The least room of the native peers.
+    room: usize,
+    local: Arc<[SubscriptionId]>,
+    local_version: Option<u64>,
+    told_mismatch: BTreeSet<PeerId>,
+}
+
+#[derive(Debug)]
+struct Target {
+    peer: PeerId,
+    reachable: bool,
+    room: usize,
+    /// What the start must say, see `cargo.rs`.
+    barrier: u64,
+    /// Whether the start was sent.
+    started: bool,
+}
+
+#[derive(Debug)]
+struct ClassicTarget {
+    peer: PeerId,
+    reachable: bool,
+    codec: Codec,
+}
+
+impl Publication {
+    pub(crate) fn new(source: Arc<Source>, next_sequence: u64) -> Self {
+        Self {
+            names: bundle::names(&source.topic_name, &source.topic_type),
+            source,
+            users: 0,
+            idle_mark: 0,
+            next_sequence,
+            listed: false,
+            open: None,
+            last_len: 0,
+            native: Vec::new(),
+            classic: Vec::new(),
+            reachable: Vec::new(),
+            room: 0,
+            local: Arc::default(),
+            local_version: None,
+            told_mismatch: BTreeSet::new(),
+        }
+    }
+
+    /// Lays the message into the open bundle, or a new one. What does not fit closes the open bundle; what does not fit
+    /// into any is a bundle of its own.
+    #[inline]
+    pub(crate) fn lay(&mut self, post: &Post<'_>, outputs: &mut Outputs, stats: &mut Stats) {
+        if self.open.as_mut().is_some_and(|open| open.push(post, self.room)) {
+            return;
+        }
+        self.close(outputs, stats);
+        if OpenBundle::fits(post, &self.names, self.room) {
+            let capacity = self.last_len.min(self.room);
+            self.open = Some(OpenBundle::new(post, &self.names, capacity));
+        } else {
+            self.send(Bundle::of_one(post, &self.names, self.source.topic_name.clone()), outputs, stats);
+        }
+    }
+
+    /// Closes the open bundle, if there is one: it goes to the peers that are interested now.
+    pub(crate) fn close(&mut self, outputs: &mut Outputs, stats: &mut Stats) {
+        if let Some(open) = self.open.take() {
+            self.last_len = open.len();
+            self.send(open.close(self.source.topic_name.clone()), outputs, stats);
+        }
+    }
+
+    fn send(&mut self, bundle: Bundle, outputs: &mut Outputs, stats: &mut Stats) {
+        stats.bundles_sent += 1;
+        let bundle = Arc::new(bundle);
+        for target in &mut self.native {
+            let barrier = (!target.started).then_some(target.barrier);
+            target.started = true;
+            outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), barrier)));
+        }
+    }
+
+    /// Encodes the message for classic peers, once for each codec that they use.
+    pub(crate) fn send_classic(&self, post: &Post<'_>, outputs: &mut Outputs) {
+        for codec in [Codec::Json, Codec::MessagePack] {
+            let mut peers = self.classic.iter().filter(|target| target.codec == codec).peekable();
+            if peers.peek().is_none() {
+                continue;
+            }
+            let mut body = Vec::with_capacity(post.payload.as_slice().len() + CLASSIC_OVERHEAD_BYTES);
+            self.classic_message(post).encode(codec, &mut body);
+            let cargo = Cargo::classic(body.into(), post.now + post.expiry);
+            outputs.cargo.extend(peers.map(|target| (target.peer, cargo.clone())));
+        }
+    }
+
+    fn classic_message(&self, post: &Post<'_>) -> classic::Message {
+        classic::Message {
+            timestamp: post.wall,
+            expiry: post.expiry,
+            endpoint_id: self.source.endpoint_id,
+            endpoint_name: self.source.endpoint_name.to_string(),
+            sequence_number: i64::try_from(post.sequence).unwrap_or(i64::MAX),
+            topic_name: self.source.topic_name.to_string(),
+            topic_type: self.source.topic_type.to_string(),
+            message_type: CLASSIC_STANDARD,
+            payload: Some(post.payload.to_bytes()),
+        }
+    }
+
+    /// Delivers the message to this endpoint's own subscriptions.
+    pub(crate) fn deliver(&mut self, post: &Post<'_>, subscriptions: &Subscriptions, outputs: &mut Outputs) {
+        if self.local_version != Some(subscriptions.version()) {
+            let source = &self.source;
+            self.local = subscriptions.matching(&source.topic_name, Some(&source.topic_type)).ids;
+            self.local_version = Some(subscriptions.version());
+        }
+        if self.local.is_empty() {
+            return;
+        }
+        let message = Message {
+            source: Arc::clone(&self.source),
+            deadline: post.now + post.expiry,
+            timestamp: post.wall,
+            expiry: post.expiry,
+            sequence_number: post.sequence,
+            payload: post.payload.to_bytes(),
+        };
+        outputs.deliver_own(&self.local, message);
+    }
+
+    pub(crate) fn has_native(&self) -> bool {
+        !self.native.is_empty()
+    }
+
+    pub(crate) fn has_classic(&self) -> bool {
+        !self.classic.is_empty()
+    }
+
+    pub(crate) const fn has_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// The peers that get it and can be reached.
+    pub(crate) fn interested(&self) -> &[PeerId] {
+        &self.reachable
+    }
+
+    /// Whether a native peer that gets it can be reached.
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.native.iter().any(|target| target.reachable)
+    }
+
+    pub(crate) fn native_peers(&self) -> impl Iterator<Item = PeerId> {
+        self.native.iter().map(|target| target.peer)
+    }
+
+    pub(crate) fn goes_to(&self, peer: PeerId) -> bool {
+        self.native.iter().any(|target| target.peer == peer)
+    }
+
+    /// The native peer gets what is published from now on.
+    pub(crate) fn add(&mut self, id: PeerId, peer: &Peer, outputs: &mut Outputs, stats: &mut Stats) {
+        self.close(outputs, stats);
+        let (reachable, room, barrier) = (peer.reachable, peer.room, peer.ends_sent());
+        self.native.push(Target { peer: id, reachable, room, barrier, started: false });
+        self.recompute();
+    }
+
+    /// The native peer gets no more. Returns whether it got anything: then it has to be told the end.
+    pub(crate) fn remove(&mut self, id: PeerId, outputs: &mut Outputs, stats: &mut Stats) -> bool {
+        self.close(outputs, stats);
+        let started = self.native.iter().any(|target| target.peer == id && target.started);
+        self.native.retain(|target| target.peer != id);
+        self.recompute();
+        started
+    }
+
+    /// The native peers that got something since they became interested.
+    pub(crate) fn started(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.native.iter().filter(|target| target.started).map(|target| target.peer)
+    }
+
+    /// Takes over how a peer is reached, and that a classic one is there.
+    pub(crate) fn renew(&mut self, id: PeerId, peer: &Peer, outputs: &mut Outputs, stats: &mut Stats) {
+        match peer.wire {
+            Wire::Classic(codec) => {
+                self.classic.retain(|target| target.peer != id);
+                self.classic.push(ClassicTarget { peer: id, reachable: peer.reachable, codec });
+            }
+            Wire::Native => {
+                let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return };
+                (target.reachable, target.room) = (peer.reachable, peer.room);
+            }
+        }
+        self.recompute();
+        if self.open.as_ref().is_some_and(|open| open.len() > self.room) {
+            self.close(outputs, stats);
+        }
+    }
+
+    /// The peer is no more.
+    pub(crate) fn forget(&mut self, id: PeerId) {
+        self.native.retain(|target| target.peer != id);
+        self.classic.retain(|target| target.peer != id);
+        self.told_mismatch.remove(&id);
+        self.recompute();
+        if self.native.is_empty() {
+            self.open = None;
+        }
+    }
+
+    /// Whether this is the first mismatch with that peer.
+    pub(crate) fn note_mismatch(&mut self, id: PeerId) -> bool {
+        self.told_mismatch.insert(id)
+    }
+
+    fn recompute(&mut self) {
+        self.room = self.native.iter().map(|target| target.room).min().unwrap_or(0);
+        let native = self.native.iter().map(|target| (target.peer, target.reachable));
+        let classic = self.classic.iter().map(|target| (target.peer, target.reachable));
+        self.reachable = native.chain(classic).filter(|(_, reachable)| *reachable).map(|(peer, _)| peer).collect();
+    }
+}
+
+/// The reference's number for an ordinary message.
+const CLASSIC_STANDARD: i64 = 1;
+/// What a classic message takes besides its payload in MessagePack, about: 178 bytes in the captured ones.
+const CLASSIC_OVERHEAD_BYTES: usize = 256;

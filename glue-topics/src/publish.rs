@@ -1,0 +1,195 @@
+//! What the application publishes.
+
+use std::time::Duration;
+
+use glue_net::{Instant, PeerId, WallTime};
+
+use crate::bundle::Post;
+use crate::interest::Wanted;
+use crate::message::{Data, Source};
+use crate::name::{TopicName, TypeName};
+use crate::output::Event;
+use crate::publication::Publication;
+use crate::publications::{PublicationId, PublishError};
+use crate::topics::Topics;
+
+impl Topics {
+    /// Declares that this endpoint publishes a topic. Asking again for the same topic and type gives the same
+    /// publication; it is in use until each asking was matched by a [`Topics::release`].
+    ///
+    /// # Errors
+    /// [`PublishError`] for a bad name, another type than this endpoint uses the topic with, or too many publications.
+    pub fn publication(&mut self, topic: &str, type_name: &str) -> Result<PublicationId, PublishError> {
+        let publication = self.publications.by_topic(topic).filter(|old| old.source.topic_type == type_name);
+        if publication.is_some_and(|old| old.users > 0) {
+            return self.publications.reuse(topic).ok_or(PublishError::Unknown);
+        }
+        let topic = TopicName::new(topic, self.config.max_topic_bytes).map_err(PublishError::BadTopic)?;
+        let given = TypeName::new(type_name, self.config.max_type_bytes).map_err(PublishError::BadType)?;
+        let published = self.type_in_use(&topic);
+        let subscribed = self.subscriptions.fixed_type(&topic).filter(|expected| !expected.takes(&given));
+        if let Some(expected) = published.or(subscribed).cloned() {
+            return Err(PublishError::TypeMismatch { topic, expected, given });
+        }
+        let limit = self.config.max_publications;
+        if self.publications.used() >= limit {
+            return Err(PublishError::TooMany { limit });
+        }
+        let remembered = self.publications.by_topic(&topic);
+        if remembered.is_some_and(|old| old.source.topic_type == given) {
+            return self.publications.reuse(&topic).ok_or(PublishError::Unknown);
+        }
+        self.create(topic, given).ok_or(PublishError::TooMany { limit })
+    }
+
+    /// One user less of a publication. After the last, its id is no longer good; its topic's sequence numbers are
+    /// remembered for a while.
+    pub fn release(&mut self, id: PublicationId) {
+        self.publications.release(id);
+        while self.publications.idle() > self.config.max_idle_publications {
+            let Some(old) = self.publications.take_longest_idle() else { return };
+            self.end(old);
+        }
+    }
+
+    /// Publishes a message, and returns its sequence number: 1 for the first of a topic, and so on without holes.
+    ///
+    /// It is laid into the publication's open bundle for the native peers that are interested, encoded for the classic
+    /// ones, and delivered to this endpoint's own subscriptions. `expiry` counts from `now`; a very long one lasts for
+    /// ever.
+    ///
+    /// # Errors
+    /// [`PublishError`] if the publication was released, the payload is too large or the expiry is zero.
+    #[inline]
+    pub fn publish<'a>(
+        &mut self,
+        now: Instant,
+        wall: WallTime,
+        id: PublicationId,
+        expiry: Duration,
+        payload: impl Into<Data<'a>>,
+    ) -> Result<u64, PublishError> {
+        let payload = payload.into();
+        self.publish_post(id, Post { now, wall, expiry, sequence: 0, payload })
+    }
+
+    /// Closes every open bundle. Bundles that became full are closed before that.
+    pub fn close_bundles(&mut self) {
+        self.close_bundles_for(|_| true);
+    }
+
+    /// Closes the open bundles that go to a peer for which `is_hungry`: it has nothing else to be sent, so that waiting
+    /// for a full bundle would only cost time. Returns whether there was one.
+    pub fn close_bundles_for(&mut self, mut is_hungry: impl FnMut(PeerId) -> bool) -> bool {
+        let (outputs, stats) = (&mut self.outputs, &mut self.stats);
+        let mut closed = false;
+        self.publications.close_listed(|publication| {
+            if publication.has_open() && publication.native_peers().any(&mut is_hungry) {
+                publication.close(outputs, stats);
+                closed = true;
+            }
+        });
+        closed
+    }
+
+    /// Whether a message waits in an open bundle for a peer that can be reached.
+    #[must_use]
+    pub fn has_open_bundles(&self) -> bool {
+        self.publications.listed().any(|publication| publication.has_open() && publication.is_reachable())
+    }
+
+    /// The peers that get this publication and can be reached now: those whose queues a publisher may have to wait for.
+    #[must_use]
+    pub fn interested(&self, id: PublicationId) -> &[PeerId] {
+        self.publications.get(id).map_or(&[], Publication::interested)
+    }
+
+    fn publish_post(&mut self, id: PublicationId, mut post: Post<'_>) -> Result<u64, PublishError> {
+        let publication = self.publications.get_mut(id).ok_or(PublishError::Unknown)?;
+        let (len, limit) = (post.payload.as_slice().len(), self.config.max_message_bytes);
+        if len > limit {
+            return Err(PublishError::TooLarge { len, limit });
+        }
+        if post.expiry.is_zero() {
+            return Err(PublishError::NoLifetime);
+        }
+        post.sequence = publication.next_sequence;
+        publication.next_sequence += 1;
+        self.stats.published += 1;
+        if publication.has_native() {
+            publication.lay(&post, &mut self.outputs, &mut self.stats);
+        }
+        if publication.has_classic() {
+            publication.send_classic(&post, &mut self.outputs);
+        }
+        publication.deliver(&post, &self.subscriptions, &mut self.outputs);
+        if publication.has_open() && !std::mem::replace(&mut publication.listed, true) {
+            self.publications.list(id);
+        }
+        Ok(post.sequence)
+    }
+
+    /// The type of the topic's publication, if one is in use.
+    pub(crate) fn type_in_use(&self, topic: &str) -> Option<&TypeName> {
+        let publication = self.publications.by_topic(topic).filter(|publication| publication.users > 0)?;
+        Some(&publication.source.topic_type)
+    }
+
+    /// Makes a publication of a topic that none in use has, and finds out who wants it.
+    fn create(&mut self, topic_name: TopicName, topic_type: TypeName) -> Option<PublicationId> {
+        let old = self.publications.take_idle(&topic_name);
+        let next_sequence = old.as_ref().map_or(1, |old| old.next_sequence);
+        old.into_iter().for_each(|old| self.end(old));
+        let source = Source {
+            endpoint_id: self.id,
+            endpoint_name: self.name.clone(),
+            topic_name: topic_name.clone(),
+            topic_type,
+        };
+        let id = self.publications.insert(source, next_sequence)?;
+        let peers: Vec<_> = self.peers.keys().copied().collect();
+        for peer in peers {
+            self.reconsider(peer, &topic_name);
+        }
+        Some(id)
+    }
+
+    /// Tells those who got a publication that there will be no more of it.
+    fn end(&mut self, mut publication: Publication) {
+        publication.close(&mut self.outputs, &mut self.stats);
+        for id in publication.started() {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.end(publication.source.topic_name.clone(), publication.next_sequence);
+                self.owing.insert(id);
+            }
+        }
+    }
+
+    /// Finds out whether a peer gets the topic's publication, if there is one.
+    pub(crate) fn reconsider(&mut self, id: PeerId, topic: &str) {
+        let Some(publication) = self.publications.by_topic_mut(topic) else { return };
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let (outputs, stats) = (&mut self.outputs, &mut self.stats);
+        if !peer.is_native() {
+            publication.renew(id, peer, outputs, stats);
+            return;
+        }
+        let source = &publication.source;
+        let wanted = peer.interest.wants(&source.topic_name, &source.topic_type);
+        let goes = publication.goes_to(id);
+        if wanted == Wanted::Yes && !goes {
+            publication.add(id, peer, outputs, stats);
+        } else if wanted != Wanted::Yes && goes && publication.remove(id, outputs, stats) {
+            peer.end(publication.source.topic_name.clone(), publication.next_sequence);
+            self.owing.insert(id);
+        }
+        if let Wanted::Mismatch(theirs) = wanted {
+            self.stats.type_mismatches += 1;
+            if publication.note_mismatch(id) {
+                let (topic, ours) = (publication.source.topic_name.clone(), publication.source.topic_type.clone());
+                let event = Event::TypeMismatch { peer: id, topic, ours, theirs };
+                self.outputs.tell(event, self.config.max_events, &mut self.stats);
+            }
+        }
+    }
+}

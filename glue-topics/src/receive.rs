@@ -1,0 +1,120 @@
+//! What comes from peers.
+
+use bytes::Bytes;
+use glue_net::wire::classic;
+use glue_net::{Instant, PeerId};
+
+use crate::cargo::Head;
+use crate::control::{Operation, Operations};
+use crate::incoming::{Arrival, Skipped};
+use crate::name::{Filter, TopicName, TypeName};
+use crate::output::Event;
+use crate::topics::Topics;
+
+impl Topics {
+    /// Takes what a native peer sent as [`crate::Cargo`]: its head, and its joined body. What can not be read is
+    /// dropped and counted. Of a body that was too long to be joined the beginning is enough: what is missing is then a
+    /// gap.
+    pub fn handle_cargo(&mut self, now: Instant, from: PeerId, head: Bytes, body: Bytes) {
+        if !self.peers.contains_key(&from) {
+            self.stats.unknown_peer += 1;
+            return;
+        }
+        match Head::decode(head) {
+            Err(_) => self.stats.malformed += 1,
+            Ok(Head::Bundle { barrier, count, age }) => {
+                let arrival = Arrival { now, age, barrier, count, body };
+                self.with_peer(from, |incoming, sink| incoming.handle_bundle(arrival, sink));
+            }
+            Ok(Head::Control { number }) => self.handle_control(from, number, body),
+            Ok(Head::Skip { barrier, reason, first, last, topic }) => {
+                let skipped = Skipped { barrier, first, last, reason };
+                self.with_peer(from, |incoming, sink| incoming.handle_skip(&topic, &skipped, sink));
+            }
+        }
+    }
+
+    /// Takes a message of a classic peer, joined and decoded.
+    pub fn handle_classic(&mut self, now: Instant, from: PeerId, message: classic::Message) {
+        if !self.peers.contains_key(&from) {
+            self.stats.unknown_peer += 1;
+            return;
+        }
+        let hold =
+            self.with_peer(from, |incoming, sink| incoming.classic.handle(now, message, &mut incoming.budget, sink));
+        self.holds.extend(hold.flatten().map(|hold| (from, hold)));
+    }
+
+    /// Releases classic messages that have waited long enough.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while self.poll_timeout().is_some_and(|due| due <= now) {
+            let Some((from, hold)) = self.holds.pop_front() else { return };
+            self.with_peer(from, |incoming, sink| incoming.classic.release(&hold, &mut incoming.budget, sink));
+        }
+    }
+
+    /// When [`Topics::handle_timeout`] wants to be called next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.holds.front().map(|(_, hold)| hold.due)
+    }
+
+    fn handle_control(&mut self, from: PeerId, number: u64, body: Bytes) {
+        self.with_peer(from, |incoming, sink| incoming.handle_control(number, body, sink));
+        while let Some(body) = self.with_peer(from, |incoming, _| incoming.next_control()).flatten() {
+            for operation in Operations::new(body) {
+                let done = operation.ok().and_then(|operation| self.apply(from, operation));
+                self.stats.malformed += u64::from(done.is_none());
+            }
+        }
+    }
+
+    /// `None`: malformed, without effect.
+    fn apply(&mut self, from: PeerId, operation: Operation) -> Option<()> {
+        match operation {
+            Operation::End { topic, next } => {
+                self.with_peer(from, |incoming, sink| incoming.handle_end(&topic, next, sink))
+            }
+            Operation::Subscribe { filter, type_name } => {
+                let filter = self.read_filter(&filter)?;
+                let type_name = std::str::from_utf8(&type_name).ok()?;
+                let type_name = TypeName::new(type_name, self.config.max_type_bytes).ok()?;
+                self.add_interest(from, &filter, type_name);
+                Some(())
+            }
+            Operation::Unsubscribe { filter } => {
+                let filter = self.read_filter(&filter)?;
+                self.peers.get_mut(&from)?.interest.remove(&filter);
+                self.reconsider_all(from, &filter);
+                Some(())
+            }
+        }
+    }
+
+    fn read_filter(&self, filter: &[u8]) -> Option<Filter> {
+        Filter::new(std::str::from_utf8(filter).ok()?, self.config.max_topic_bytes).ok()
+    }
+
+    fn add_interest(&mut self, from: PeerId, filter: &Filter, type_name: TypeName) {
+        let limit = self.config.max_interest_per_peer;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if peer.interest.add(filter, type_name, limit) {
+            self.reconsider_all(from, filter);
+            return;
+        }
+        self.stats.interest_refused += 1;
+        if !std::mem::replace(&mut peer.told_interest_refused, true) {
+            let event = Event::InterestRefused { peer: from, limit };
+            self.outputs.tell(event, self.config.max_events, &mut self.stats);
+        }
+    }
+
+    /// Finds out which publications that a filter matches the peer gets.
+    fn reconsider_all(&mut self, from: PeerId, filter: &Filter) {
+        let topics: Vec<TopicName> = match filter {
+            Filter::All => self.publications.topics().cloned().collect(),
+            Filter::Exact(topic) => vec![topic.clone()],
+        };
+        topics.iter().for_each(|topic| self.reconsider(from, topic));
+    }
+}

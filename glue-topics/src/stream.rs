@@ -1,0 +1,361 @@
+//! The messages of one topic of one native peer, put in order.
+//!
+//! They come in runs. A run begins with a start, when our interest in the topic reaches the peer, and goes on without
+//! holes to its end, when our interest ends, or the peer forgets the topic. Nothing on the way keeps order, so a start
+//! may come before all of the run before it has come. It waits then: its barrier says how many ends there were before
+//! it, and while one of them lies ahead, an earlier run is under way.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use glue_net::{EndpointId, PeerId};
+
+use crate::batch::Batch;
+use crate::config::Config;
+use crate::message::{Gap, GapReason, Source};
+use crate::name::{EndpointName, TopicName, TypeName};
+use crate::output::{Event, Outputs};
+use crate::sequencer::{Held, Sequencer};
+use crate::stats::Stats;
+use crate::subscriptions::{SubscriptionId, Subscriptions};
+
+/// The order of one topic of one peer.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    topic: TopicName,
+    /// Of the bundle that arrived last.
+    source: Option<Arc<Source>>,
+    sequencer: Sequencer<Part>,
+    /// Starts that are held, and their barriers.
+    starts: BTreeMap<u64, u64>,
+    /// Ends that lie ahead.
+    ends: VecDeque<u64>,
+    /// Where it was made to begin without a start: what comes from below was not told to be missing.
+    forced: Option<u64>,
+    audience: Audience,
+}
+
+/// What a cargo brings.
+#[derive(Debug)]
+pub(crate) enum Part {
+    Bundle { batch: Batch, source: Arc<Source> },
+    Skip(GapReason),
+}
+
+/// A part, and where it belongs.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// If it is a start.
+    pub(crate) barrier: Option<u64>,
+    pub(crate) part: Part,
+}
+
+/// Who gets the messages of a source, as it was at a version of the subscriptions.
+#[derive(Debug, Default)]
+pub(crate) struct Audience {
+    source: Option<Arc<Source>>,
+    version: u64,
+    to: Arc<[SubscriptionId]>,
+    mismatched: bool,
+    told_mismatch: bool,
+}
+
+/// Where a peer's messages go, and who it is.
+#[derive(Debug)]
+pub(crate) struct Sink<'a> {
+    pub(crate) own_id: EndpointId,
+    pub(crate) peer: PeerId,
+    pub(crate) endpoint_id: EndpointId,
+    pub(crate) endpoint_name: &'a EndpointName,
+    pub(crate) config: &'a Config,
+    pub(crate) subscriptions: &'a Subscriptions,
+    pub(crate) outputs: &'a mut Outputs,
+    pub(crate) stats: &'a mut Stats,
+}
+
+/// What of one peer is held.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    bytes: usize,
+    pieces: usize,
+    max_bytes: usize,
+    max_pieces: usize,
+}
+
+impl Stream {
+    pub(crate) fn new(topic: TopicName) -> Self {
+        Self {
+            topic,
+            source: None,
+            sequencer: Sequencer::new(None),
+            starts: BTreeMap::new(),
+            ends: VecDeque::new(),
+            forced: None,
+            audience: Audience::default(),
+        }
+    }
+
+    pub(crate) const fn topic(&self) -> &TopicName {
+        &self.topic
+    }
+
+    /// The source of a bundle of type `type_name`; `None`: no good type.
+    pub(crate) fn source(&mut self, type_name: &[u8], sink: &Sink<'_>) -> Option<Arc<Source>> {
+        match &self.source {
+            Some(source) if source.topic_type.as_bytes() == type_name => {}
+            _ => {
+                let type_name = std::str::from_utf8(type_name).ok()?;
+                let topic_type = TypeName::new(type_name, sink.config.max_type_bytes).ok()?;
+                self.source = Some(sink.source(self.topic.clone(), topic_type));
+            }
+        }
+        self.source.clone()
+    }
+
+    /// Takes a piece, and delivers what is in order. `ends_seen` counts the ends that the peer told.
+    pub(crate) fn accept(&mut self, piece: Piece, ends_seen: u64, budget: &mut Budget, sink: &mut Sink<'_>) {
+        let Piece { first, last, barrier, part } = piece;
+        if barrier.is_none() && self.ends.is_empty() && self.sequencer.pass(first, last) {
+            self.deliver(first, last, part, sink);
+            return;
+        }
+        if self.hold(Piece { first, last, barrier, part }, budget, sink) {
+            self.drain(ends_seen, budget, sink);
+            while budget.is_over() && self.force(GapReason::Overflow, sink) {
+                sink.stats.held_overflows += 1;
+                self.drain(ends_seen, budget, sink);
+            }
+        }
+    }
+
+    /// Notes where the run ends. What is in order stays to be drained.
+    pub(crate) fn end(&mut self, next: u64, sink: &mut Sink<'_>) {
+        let lies_ahead = self.ends.back().is_none_or(|before| *before < next);
+        if lies_ahead && self.ends.len() < MAX_ENDS {
+            self.ends.push_back(next);
+        } else {
+            sink.stats.malformed += 1;
+        }
+    }
+
+    /// Delivers what is held and in order.
+    pub(crate) fn drain(&mut self, ends_seen: u64, budget: &mut Budget, sink: &mut Sink<'_>) {
+        while let Some(held) = self.take(ends_seen, budget, sink) {
+            budget.sub(held.piece.bytes());
+            self.deliver(held.first, held.last, held.piece, sink);
+        }
+    }
+
+    /// Delivers all that is held, as the peer is gone. What is missing is a gap.
+    pub(crate) fn give_up(&mut self, budget: &mut Budget, sink: &mut Sink<'_>) {
+        while self.force(GapReason::PublisherGone, sink) {
+            self.drain(u64::MAX, budget, sink);
+        }
+    }
+
+    /// Whether a start with this barrier is held.
+    pub(crate) fn has_start(&self, barrier: u64) -> bool {
+        self.starts.values().any(|held| *held == barrier)
+    }
+
+    /// Whether nothing is left to be waited for.
+    pub(crate) fn is_over(&self) -> bool {
+        self.sequencer.next().is_none() && self.sequencer.is_empty() && self.ends.is_empty()
+    }
+
+    /// False: there was nothing new in it.
+    fn hold(&mut self, piece: Piece, budget: &mut Budget, sink: &mut Sink<'_>) -> bool {
+        let Piece { first, last, barrier, part } = piece;
+        let bytes = part.bytes();
+        let untold = self.forced.filter(|at| first < *at).map(|at| (first, last.min(at - 1), part.reason()));
+        let added = match part {
+            Part::Bundle { .. } => usize::from(self.sequencer.hold(first, last, part).is_ok()),
+            Part::Skip(reason) => self.sequencer.fill(first, last, || Part::Skip(reason)),
+        };
+        if let Some((first, last, reason)) = untold {
+            self.tell_gap(first, last, reason, sink);
+        }
+        if added == 0 {
+            sink.stats.duplicates += 1;
+            return false;
+        }
+        sink.stats.bundles_held += 1;
+        (0..added).for_each(|_| budget.add(bytes));
+        if let Some(barrier) = barrier.filter(|_| self.sequencer.next().is_none_or(|next| first >= next)) {
+            self.starts.insert(first, barrier);
+        }
+        true
+    }
+
+    /// Takes the held piece whose turn it is; moves from run to run.
+    fn take(&mut self, ends_seen: u64, budget: &mut Budget, sink: &mut Sink<'_>) -> Option<Held<Part>> {
+        loop {
+            let next = self.sequencer.next();
+            // Only a peer that lies has starts inside other pieces.
+            while self.starts.first_key_value().is_some_and(|(start, _)| Some(*start) < next) {
+                self.starts.pop_first();
+            }
+            if next.is_some() && self.ends.front().is_some_and(|end| Some(*end) <= next) {
+                self.ends.pop_front();
+                self.sequencer.stop();
+            } else if let Some(start) = self.startable(ends_seen) {
+                // A run that the peer never ended is over as well: the peer has lost its state.
+                self.starts.remove(&start);
+                for old in self.sequencer.restart(start) {
+                    budget.sub(old.piece.bytes());
+                    sink.stats.duplicates += 1;
+                }
+            } else if next.is_some_and(|next| self.starts.contains_key(&next)) {
+                return None;
+            } else {
+                return self.sequencer.pop();
+            }
+        }
+    }
+
+    /// The start that no earlier run stands before.
+    fn startable(&self, ends_seen: u64) -> Option<u64> {
+        let (start, barrier) = self.starts.first_key_value()?;
+        let run_before = self.ends.front().is_some_and(|end| end <= start);
+        (*barrier <= ends_seen && !run_before).then_some(*start)
+    }
+
+    /// Moves to the first piece that is held, whatever is missing before it. False: nothing is held.
+    fn force(&mut self, reason: GapReason, sink: &mut Sink<'_>) -> bool {
+        let Some(at) = self.sequencer.first_held() else { return false };
+        match self.sequencer.next() {
+            Some(next) if next < at => self.tell_gap(next, at - 1, reason, sink),
+            Some(_) => {}
+            None => self.forced = Some(at),
+        }
+        self.ends.retain(|end| *end > at);
+        self.starts.remove(&at);
+        // Nothing is held below the first that is held.
+        self.sequencer.restart(at).for_each(drop);
+        true
+    }
+
+    fn deliver(&mut self, first: u64, last: u64, part: Part, sink: &mut Sink<'_>) {
+        match part {
+            Part::Bundle { batch, source } => {
+                sink.stats.bundles_received += 1;
+                sink.stats.messages_received += last - first + 1;
+                self.audience.renew(&source, sink);
+                sink.stats.type_mismatches += u64::from(self.audience.mismatched);
+                sink.outputs.deliver(&self.audience.to, batch);
+            }
+            Part::Skip(reason) => self.tell_gap(first, last, reason, sink),
+        }
+    }
+
+    fn tell_gap(&mut self, from: u64, to: u64, reason: GapReason, sink: &mut Sink<'_>) {
+        sink.stats.missed = sink.stats.missed.saturating_add(to - from + 1);
+        match self.audience.source.clone().or_else(|| self.source.clone()) {
+            Some(source) => {
+                self.audience.renew(&source, sink);
+                sink.outputs
+                    .deliver(&self.audience.to, Batch::of_gap(Some(sink.peer), Gap { source, from, to, reason }));
+            }
+            None => sink.tell_gap_of_unknown_type(&self.topic, from, to, reason),
+        }
+    }
+}
+
+impl Part {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Bundle { batch, .. } => batch.bytes(),
+            Self::Skip(_) => size_of::<Held<Self>>(),
+        }
+    }
+
+    const fn reason(&self) -> GapReason {
+        match self {
+            Self::Bundle { .. } => GapReason::Overflow,
+            Self::Skip(reason) => *reason,
+        }
+    }
+}
+
+impl Audience {
+    pub(crate) const fn to(&self) -> &Arc<[SubscriptionId]> {
+        &self.to
+    }
+
+    /// Whether there is a subscription to the topic with a type that does not fit.
+    pub(crate) const fn is_mismatched(&self) -> bool {
+        self.mismatched
+    }
+
+    /// Whether there is no subscription at all to the topic.
+    pub(crate) fn is_nobody(&self) -> bool {
+        self.to.is_empty() && !self.mismatched
+    }
+
+    /// Finds out who gets what comes from `source`, unless nothing has changed.
+    pub(crate) fn renew(&mut self, source: &Arc<Source>, sink: &mut Sink<'_>) {
+        let same_source = self.source.as_ref().is_some_and(|known| Arc::ptr_eq(known, source));
+        if same_source && self.version == sink.subscriptions.version() {
+            return;
+        }
+        let matching = sink.subscriptions.matching(&source.topic_name, Some(&source.topic_type));
+        self.source = Some(Arc::clone(source));
+        self.version = sink.subscriptions.version();
+        self.to = matching.ids;
+        self.mismatched = matching.mismatch.is_some();
+        if let Some(ours) = matching.mismatch.filter(|_| !std::mem::replace(&mut self.told_mismatch, true)) {
+            sink.tell_mismatch(source, ours);
+        }
+    }
+}
+
+impl Sink<'_> {
+    pub(crate) fn source(&self, topic_name: TopicName, topic_type: TypeName) -> Arc<Source> {
+        let (endpoint_id, endpoint_name) = (self.endpoint_id, self.endpoint_name.clone());
+        Arc::new(Source { endpoint_id, endpoint_name, topic_name, topic_type })
+    }
+
+    pub(crate) fn tell_mismatch(&mut self, source: &Source, ours: TypeName) {
+        let (topic, theirs) = (source.topic_name.clone(), source.topic_type.clone());
+        let event = Event::TypeMismatch { peer: self.peer, topic, ours, theirs };
+        self.outputs.tell(event, self.config.max_events, self.stats);
+    }
+
+    /// A gap in a topic of which no bundle was seen yet.
+    pub(crate) fn tell_gap_of_unknown_type(&mut self, topic: &TopicName, from: u64, to: u64, reason: GapReason) {
+        let source = self.source(topic.clone(), TypeName::any());
+        let ids = self.subscriptions.matching(topic, None).ids;
+        self.outputs.deliver(&ids, Batch::of_gap(Some(self.peer), Gap { source, from, to, reason }));
+    }
+}
+
+impl Budget {
+    pub(crate) const fn new(config: &Config) -> Self {
+        let (max_bytes, max_pieces) = (config.max_held_bytes_per_peer, config.max_held_bundles_per_peer);
+        Self { bytes: 0, pieces: 0, max_bytes, max_pieces }
+    }
+
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) const fn add(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.pieces += 1;
+    }
+
+    pub(crate) const fn sub(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.pieces -= 1;
+    }
+
+    /// One piece may always wait, however large.
+    pub(crate) const fn is_over(&self) -> bool {
+        self.pieces > self.max_pieces || (self.bytes > self.max_bytes && self.pieces > 1)
+    }
+}
+
+/// Runs of one topic that may be under way at a time. Each takes a subscribe and an unsubscribe of ours to make.
+const MAX_ENDS: usize = 1_024;

@@ -1,0 +1,168 @@
+//! The subscriptions of this endpoint.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::name::{Filter, NameError, TopicName, TypeName};
+
+/// A subscription of this endpoint; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriptionId(pub u64);
+
+/// Why a subscription was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The topic is no good name, nor `#`.
+    #[error("bad topic: {0}")]
+    BadTopic(#[source] NameError),
+    /// The type is no good name.
+    #[error("bad type: {0}")]
+    BadType(#[source] NameError),
+    /// See [`crate::Config::max_subscriptions`].
+    #[error("there are {limit} subscriptions already")]
+    TooMany {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// This endpoint uses the topic with another type.
+    #[error("topic {topic} has type {expected:?} here, not {given:?}")]
+    TypeMismatch {
+        /// The topic.
+        topic: TopicName,
+        /// The type that this endpoint's publication or other subscription gave it.
+        expected: TypeName,
+        /// The type of the refused subscription.
+        given: TypeName,
+    },
+}
+
+/// All subscriptions, found by topic.
+#[derive(Debug, Default)]
+pub(crate) struct Subscriptions {
+    filters: BTreeMap<SubscriptionId, Filter>,
+    exact: BTreeMap<TopicName, Vec<(SubscriptionId, TypeName)>>,
+    all: Vec<SubscriptionId>,
+    last: u64,
+    version: u64,
+}
+
+/// Who gets the messages of a topic.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Matching {
+    pub(crate) ids: Arc<[SubscriptionId]>,
+    /// The type of a subscription to the topic that does not take messages of this type.
+    pub(crate) mismatch: Option<TypeName>,
+}
+
+impl Subscriptions {
+    pub(crate) fn add(&mut self, filter: Filter, type_name: TypeName) -> SubscriptionId {
+        self.last += 1;
+        self.version += 1;
+        let id = SubscriptionId(self.last);
+        match &filter {
+            Filter::All => self.all.push(id),
+            Filter::Exact(topic) => self.exact.entry(topic.clone()).or_default().push((id, type_name)),
+        }
+        self.filters.insert(id, filter);
+        id
+    }
+
+    pub(crate) fn remove(&mut self, id: SubscriptionId) {
+        let Some(filter) = self.filters.remove(&id) else { return };
+        self.version += 1;
+        match &filter {
+            Filter::All => self.all.retain(|other| *other != id),
+            Filter::Exact(topic) => {
+                if let Some(list) = self.exact.get_mut(topic) {
+                    list.retain(|(other, _)| *other != id);
+                    if list.is_empty() {
+                        self.exact.remove(topic);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn filter(&self, id: SubscriptionId) -> Option<&Filter> {
+        self.filters.get(&id)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.filters.len()
+    }
+
+    /// Changes whenever a [`Matching`] may.
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What others are told of a filter: its type, or that any will do if subscriptions differ; `None`: not wanted.
+    pub(crate) fn declared(&self, filter: &Filter) -> Option<TypeName> {
+        match filter {
+            Filter::All => (!self.all.is_empty()).then(TypeName::any),
+            Filter::Exact(topic) => {
+                let list = self.exact.get(topic)?;
+                let (_, first) = list.first()?;
+                Some(if list.iter().all(|(_, other)| other == first) { first.clone() } else { TypeName::any() })
+            }
+        }
+    }
+
+    /// Every filter, once.
+    pub(crate) fn declared_filters(&self) -> impl Iterator<Item = Filter> + '_ {
+        let all = (!self.all.is_empty()).then_some(Filter::All);
+        all.into_iter().chain(self.exact.keys().cloned().map(Filter::Exact))
+    }
+
+    /// The type that a subscription gave to the topic.
+    pub(crate) fn fixed_type(&self, topic: &str) -> Option<&TypeName> {
+        self.exact.get(topic)?.iter().map(|(_, type_name)| type_name).find(|type_name| !type_name.is_open())
+    }
+
+    /// Who gets messages of `topic` and `type_name`; `None`: a type that is not known.
+    pub(crate) fn matching(&self, topic: &str, type_name: Option<&TypeName>) -> Matching {
+        let exact = self.exact.get(topic).map_or(&[][..], Vec::as_slice);
+        let takes = |wanted: &TypeName| type_name.is_none_or(|given| wanted.takes(given));
+        let ids = exact.iter().filter(|(_, wanted)| takes(wanted)).map(|(id, _)| *id).chain(self.all.iter().copied());
+        let mismatch = exact.iter().find(|(_, wanted)| !takes(wanted)).map(|(_, wanted)| wanted.clone());
+        Matching { ids: ids.collect(), mismatch }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn type_name(text: &str) -> TypeName {
+        TypeName::new(text, 64).unwrap()
+    }
+
+    fn filter(text: &str) -> Filter {
+        Filter::new(text, 64).unwrap()
+    }
+
+    #[test]
+    fn a_message_goes_to_the_topics_subscriptions_and_to_those_of_everything() {
+        let mut subscriptions = Subscriptions::default();
+        let exact = subscriptions.add(filter("a"), type_name("json"));
+        let all = subscriptions.add(filter("#"), TypeName::any());
+        let _other = subscriptions.add(filter("b"), type_name("json"));
+        assert_eq!(*subscriptions.matching("a", Some(&type_name("json"))).ids, [exact, all]);
+        let mismatch = subscriptions.matching("a", Some(&type_name("text")));
+        assert_eq!((&*mismatch.ids, mismatch.mismatch), (&[all][..], Some(type_name("json"))));
+    }
+
+    #[test]
+    fn a_filter_is_declared_until_its_last_subscription_is_gone() {
+        let mut subscriptions = Subscriptions::default();
+        let first = subscriptions.add(filter("a"), type_name("json"));
+        let second = subscriptions.add(filter("a"), TypeName::any());
+        assert_eq!(subscriptions.declared(&filter("a")), Some(TypeName::any()));
+        subscriptions.remove(second);
+        assert_eq!(subscriptions.declared(&filter("a")), Some(type_name("json")));
+        subscriptions.remove(first);
+        subscriptions.remove(first);
+        assert_eq!(subscriptions.declared(&filter("a")), None);
+    }
+}

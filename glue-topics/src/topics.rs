@@ -1,0 +1,221 @@
+//! The state machine: what comes in is dispatched from here.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use glue_net::{EndpointId, PeerId};
+
+use crate::cargo::Cargo;
+use crate::classic::Hold;
+use crate::config::{Config, ConfigError};
+use crate::incoming::Incoming;
+use crate::name::{EndpointName, Filter, TypeName};
+use crate::output::{Delivery, Event, Outputs};
+use crate::peer::{Peer, PeerFacts, Wire};
+use crate::publications::Publications;
+use crate::stats::Stats;
+use crate::stream::Sink;
+use crate::subscriptions::{SubscribeError, SubscriptionId, Subscriptions};
+
+/// Topics: who publishes what to whom, in which order, for how long.
+///
+/// Any order of calls is legal. Outputs wait until they are polled.
+#[derive(Debug)]
+pub struct Topics {
+    pub(crate) config: Config,
+    pub(crate) id: EndpointId,
+    pub(crate) name: EndpointName,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) publications: Publications,
+    pub(crate) peers: BTreeMap<PeerId, Peer>,
+    /// Peers that are to be told something.
+    pub(crate) owing: BTreeSet<PeerId>,
+    pub(crate) outputs: Outputs,
+    pub(crate) stats: Stats,
+    /// Classic messages that are held, in the order in which they are due.
+    pub(crate) holds: VecDeque<(PeerId, Hold)>,
+}
+
+impl Topics {
+    /// The topics of the endpoint `id`, called `name`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a setting is out of range.
+    pub fn new(config: Config, id: EndpointId, name: &str) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self {
+            config,
+            id,
+            name: EndpointName::new(name),
+            subscriptions: Subscriptions::default(),
+            publications: Publications::default(),
+            peers: BTreeMap::new(),
+            owing: BTreeSet::new(),
+            outputs: Outputs::default(),
+            stats: Stats::default(),
+            holds: VecDeque::new(),
+        })
+    }
+
+    /// Subscribes to a topic, or with `#` to all. An empty type takes messages of every type, and so does `#`, whatever
+    /// its type.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] for a bad name, another type than this endpoint uses the topic with, or too many
+    /// subscriptions.
+    pub fn subscribe(&mut self, topic: &str, type_name: &str) -> Result<SubscriptionId, SubscribeError> {
+        let filter = Filter::new(topic, self.config.max_topic_bytes).map_err(SubscribeError::BadTopic)?;
+        let given = TypeName::new(type_name, self.config.max_type_bytes).map_err(SubscribeError::BadType)?;
+        if let Filter::Exact(topic) = &filter {
+            let used = [self.type_in_use(topic), self.subscriptions.fixed_type(topic)];
+            if let Some(expected) = used.into_iter().flatten().find(|expected| !given.takes(expected)).cloned() {
+                return Err(SubscribeError::TypeMismatch { topic: topic.clone(), expected, given });
+            }
+        }
+        let limit = self.config.max_subscriptions;
+        if self.subscriptions.len() >= limit {
+            return Err(SubscribeError::TooMany { limit });
+        }
+        let before = self.subscriptions.declared(&filter);
+        let id = self.subscriptions.add(filter.clone(), given);
+        self.declare(&filter, before.as_ref());
+        Ok(id)
+    }
+
+    /// Ends a subscription. What is on its way to it may still come out. Does nothing if it has ended.
+    pub fn unsubscribe(&mut self, id: SubscriptionId) {
+        let Some(filter) = self.subscriptions.filter(id).cloned() else { return };
+        let before = self.subscriptions.declared(&filter);
+        self.subscriptions.remove(id);
+        self.declare(&filter, before.as_ref());
+    }
+
+    /// The most bytes of a body that one datagram to the peer carries. Bundles for it stay within.
+    pub fn set_room(&mut self, id: PeerId, room: usize) {
+        if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.room != room) {
+            peer.room = room;
+            self.renew_publications(id);
+        }
+    }
+
+    /// A peer is there. A native one is told what this endpoint subscribes to; a classic one gets every message. For a
+    /// peer that is known it renews the facts.
+    ///
+    /// If the session with a peer was lost, and with it what was under way in either direction, the peer must be
+    /// [gone](Topics::handle_peer_gone) first, at both sides.
+    pub fn handle_peer_up(&mut self, id: PeerId, facts: &PeerFacts) {
+        if self.peers.get(&id).is_some_and(|peer| peer.is_native() != (facts.wire == Wire::Native)) {
+            self.handle_peer_gone(id);
+        }
+        match self.peers.get_mut(&id) {
+            Some(peer) => peer.renew(facts),
+            None => {
+                let mut peer = Peer::new(facts, &self.config);
+                if peer.is_native() {
+                    self.subscriptions.declared_filters().for_each(|filter| peer.declare(&filter, false, true));
+                }
+                self.peers.insert(id, peer);
+            }
+        }
+        self.owing.insert(id);
+        self.renew_publications(id);
+    }
+
+    /// A peer is out of reach, and remembered. What is published goes on being queued for it; it is in the way of no
+    /// publisher, see [`Topics::interested`].
+    pub fn handle_peer_suspended(&mut self, id: PeerId) {
+        self.set_reachable(id, false);
+    }
+
+    /// A peer is back within reach, and remembers us.
+    pub fn handle_peer_resumed(&mut self, id: PeerId) {
+        self.set_reachable(id, true);
+    }
+
+    /// A peer is forgotten. What was held of it comes out, with gaps where something is missing.
+    pub fn handle_peer_gone(&mut self, id: PeerId) {
+        if !self.peers.contains_key(&id) {
+            return;
+        }
+        self.with_peer(id, |incoming, sink| incoming.give_up(sink));
+        self.peers.remove(&id);
+        self.owing.remove(&id);
+        self.publications.iter_mut().for_each(|publication| publication.forget(id));
+        self.outputs.cargo.retain(|(to, _)| *to != id);
+    }
+
+    /// The next thing to send, and to whom.
+    #[must_use]
+    pub fn poll_cargo(&mut self) -> Option<(PeerId, Cargo)> {
+        while let Some(id) = self.owing.pop_first() {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.flush(id, &self.subscriptions, &mut self.outputs);
+            }
+        }
+        self.outputs.cargo.pop_front()
+    }
+
+    /// The next messages for subscriptions.
+    #[must_use]
+    pub fn poll_delivery(&mut self) -> Option<Delivery> {
+        self.outputs.deliveries.pop_front()
+    }
+
+    /// The next thing to tell the application.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.outputs.events.pop_front()
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub const fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Bytes that came from a peer and wait here for what comes before them.
+    #[must_use]
+    pub fn held_bytes(&self, id: PeerId) -> usize {
+        self.peers.get(&id).map_or(0, |peer| peer.incoming.budget.bytes())
+    }
+
+    /// Calls `with` for what comes from a peer, if it is known, with where it goes.
+    pub(crate) fn with_peer<T>(
+        &mut self,
+        id: PeerId,
+        with: impl FnOnce(&mut Incoming, &mut Sink<'_>) -> T,
+    ) -> Option<T> {
+        let Self { config, subscriptions, outputs, stats, .. } = self;
+        let peer = self.peers.get_mut(&id)?;
+        let (own_id, endpoint_id, endpoint_name) = (self.id, peer.id, &peer.name);
+        let mut sink = Sink { own_id, peer: id, endpoint_id, endpoint_name, config, subscriptions, outputs, stats };
+        Some(with(&mut peer.incoming, &mut sink))
+    }
+
+    /// Tells native peers that a filter's declaration may have changed.
+    fn declare(&mut self, filter: &Filter, before: Option<&TypeName>) {
+        let after = self.subscriptions.declared(filter);
+        if before == after.as_ref() {
+            return;
+        }
+        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_native()) {
+            peer.declare(filter, before.is_some(), after.is_some());
+            self.owing.insert(*id);
+        }
+    }
+
+    fn set_reachable(&mut self, id: PeerId, reachable: bool) {
+        if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.reachable != reachable) {
+            peer.reachable = reachable;
+            self.owing.insert(id);
+            self.renew_publications(id);
+        }
+    }
+
+    /// How a peer is reached has changed, or a classic one is new.
+    fn renew_publications(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        for publication in self.publications.iter_mut() {
+            publication.renew(id, peer, &mut self.outputs, &mut self.stats);
+        }
+    }
+}
