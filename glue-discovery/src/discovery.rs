@@ -309,10 +309,10 @@ impl Discovery {
 
     fn tell_moved(&mut self, number: PeerId, from: Option<SocketAddr>) {
         let (Some(from), Some(info)) = (from, self.peer(number)) else { return };
-        let to = info.data;
+        let (id, name, to) = (info.id, info.name.clone(), info.data);
         tracing::debug!(peer = number.0, %from, %to, "peer moved");
         self.stats.peers_moved += 1;
-        self.events.push_back(Event::PeerMoved { peer: number, from, to });
+        self.events.push_back(Event::PeerMoved { peer: number, id, name, from, to });
     }
 }
 

@@ -32,6 +32,10 @@ pub enum Event {
     PeerMoved {
         /// The peer.
         peer: PeerId,
+        /// Its id.
+        id: EndpointId,
+        /// Its name.
+        name: String,
         /// Where it took data before.
         from: SocketAddr,
         /// Where it takes data now.

@@ -210,7 +210,10 @@ impl Builder {
     ///
     /// # Errors
     /// [`StartError`] names the setting that is out of range, or the address that can not be used.
-    #[expect(clippy::unused_async, reason = "starting may come to wait for the network, and the API must not change then")]
+    #[expect(
+        clippy::unused_async,
+        reason = "starting may come to wait for the network, and the API must not change then"
+    )]
     pub async fn start(self) -> Result<Endpoint, StartError> {
         let shared = start(self.settings())?;
         Ok(Endpoint { shared })

@@ -217,7 +217,7 @@ impl Engine {
                 Joined::Dropped { head, start } => self.topics.handle_cargo(now, peer, head, start),
             }
         }
-        self.follow_sessions(now);
+        self.follow_sessions();
         self.deliver();
         self.renew_credit(peer);
         self.note_congestion(peer);

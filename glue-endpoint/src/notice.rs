@@ -44,6 +44,10 @@ pub enum Notice {
     },
     /// A peer takes data elsewhere.
     PeerMoved {
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: EndpointId,
         /// Where it took data before.
         from: SocketAddr,
         /// Where it takes data now.
@@ -173,7 +177,7 @@ impl Notice {
                 Self::PeerUp { name: info.name, id: info.id, native, address: info.data }
             }
             Event::PeerDown { id, name, reason, .. } => Self::PeerDown { name, id, reason },
-            Event::PeerMoved { from, to, .. } => Self::PeerMoved { from, to },
+            Event::PeerMoved { id, name, from, to, .. } => Self::PeerMoved { name, id, from, to },
             Event::Clash { kind, name, id, address } => Self::Clash { kind, name, id, address },
             _ => return None,
         })

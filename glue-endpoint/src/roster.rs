@@ -1,6 +1,6 @@
 //! The peers' comings and goings: what discovery and the sessions tell, passed on to the layers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use glue_discovery::{DownReason, PeerInfo, Wire};
 use glue_net::{Instant, PeerId};
@@ -14,6 +14,8 @@ use crate::event::Event;
 #[derive(Debug, Default)]
 pub(crate) struct Roster {
     peers: BTreeMap<PeerId, Entry>,
+    /// Peers out of reach, by when they are to be forgotten.
+    parked: BTreeSet<(Instant, PeerId)>,
 }
 
 #[derive(Debug)]
@@ -47,8 +49,22 @@ impl Roster {
         self.peers.get(&peer).is_some_and(|entry| entry.parked.is_none())
     }
 
+    fn is_parked(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|entry| entry.parked.is_some())
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.peers.values().filter_map(|entry| entry.parked).min()
+        self.parked.first().map(|(at, _)| *at)
+    }
+
+    /// Sets until when the peer is remembered out of reach; `None`: it is within reach. False if it is not known.
+    fn park(&mut self, peer: PeerId, until: Option<Instant>) -> bool {
+        let Some(entry) = self.peers.get_mut(&peer) else { return false };
+        if let Some(old) = std::mem::replace(&mut entry.parked, until) {
+            self.parked.remove(&(old, peer));
+        }
+        self.parked.extend(until.map(|at| (at, peer)));
+        true
     }
 }
 
@@ -71,7 +87,7 @@ impl Engine {
     }
 
     /// Takes what the sessions tell.
-    pub(crate) fn follow_sessions(&mut self, now: Instant) {
+    pub(crate) fn follow_sessions(&mut self) {
         while let Some(event) = self.transport.poll_event() {
             match event {
                 glue_transport::Event::Opened(peer) => self.renew_room(peer),
@@ -79,24 +95,19 @@ impl Engine {
                 _ => {}
             }
         }
-        let _ = now;
     }
 
     /// A datagram came from a peer: if it was thought out of reach, it is not.
     pub(crate) fn note_life(&mut self, now: Instant, peer: PeerId) {
-        let patience = self.config.forget_after;
-        if let Some(entry) = self.roster.peers.get_mut(&peer)
-            && let Some(at) = &mut entry.parked
-        {
-            *at = now + patience;
+        if self.roster.is_parked(peer) {
+            self.roster.park(peer, Some(now + self.config.forget_after));
             self.transport.resume(now, peer);
             self.topics.handle_peer_resumed(peer);
         }
     }
 
     pub(crate) fn forget_parked(&mut self, now: Instant) {
-        let due = |entry: &Entry| entry.parked.is_some_and(|at| at <= now);
-        while let Some(peer) = self.roster.peers.iter().find(|(_, entry)| due(entry)).map(|(peer, _)| *peer) {
+        while let Some((_, peer)) = self.roster.parked.first().copied().filter(|(at, _)| *at <= now) {
             self.forget(peer);
         }
     }
@@ -109,6 +120,7 @@ impl Engine {
         let (id, name, incarnation) = (info.id, info.name.clone(), info.incarnation);
         self.transport.connect(now, peer, &Remote { id, name, incarnation, address: info.data, classic });
         let lent = self.roster.lent(peer);
+        self.roster.park(peer, None);
         let returning = self.roster.peers.insert(peer, Entry { info: info.clone(), parked: None, lent }).is_some();
         if returning {
             self.topics.handle_peer_resumed(peer);
@@ -120,14 +132,16 @@ impl Engine {
 
     /// Nothing was heard of the peer for a while. What is queued for it waits; if it comes back, all goes on.
     fn park(&mut self, now: Instant, peer: PeerId) {
-        let Some(entry) = self.roster.peers.get_mut(&peer) else { return };
-        entry.parked = Some(now + self.config.forget_after);
+        if !self.roster.park(peer, Some(now + self.config.forget_after)) {
+            return;
+        }
         self.transport.suspend(peer);
         self.topics.handle_peer_suspended(peer);
         self.note_congestion(peer);
     }
 
     fn forget(&mut self, peer: PeerId) {
+        self.roster.park(peer, None);
         self.roster.peers.remove(&peer);
         self.transport.disconnect(peer);
         self.joiner.handle_peer_gone(peer);

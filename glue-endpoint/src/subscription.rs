@@ -180,7 +180,7 @@ impl Mailbox {
     /// Puts a batch in, or hands it to the application at once. Returns whether it is kept.
     pub(crate) fn put(&self, batch: Batch, credit: Option<&Arc<Credit>>) -> bool {
         if let Some(on_message) = &self.on_message {
-            self.run(batch, &mut *on_message.lock().unwrap_or_else(PoisonError::into_inner));
+            self.run(batch, &mut on_message.lock().unwrap_or_else(PoisonError::into_inner));
             return false;
         }
         let mut state = self.lock();

@@ -109,8 +109,8 @@ impl Congestion {
         let wanted = match self.mode {
             Mode::Local => return u64::MAX,
             Mode::ProbeRtt { .. } => held / 2,
-            Mode::Startup => held * 3 + INITIAL_PACKETS * self.datagram,
-            Mode::Drain | Mode::Cruise { .. } => held * 2 + bytes_in(rate, SLACK),
+            Mode::Startup => held.saturating_mul(3) + INITIAL_PACKETS * self.datagram,
+            Mode::Drain | Mode::Cruise { .. } => held.saturating_mul(2) + bytes_in(rate, SLACK),
         };
         wanted.min(self.ceiling.unwrap_or(u64::MAX)).max(least)
     }
@@ -234,7 +234,9 @@ impl Congestion {
             Mode::Startup if is_full => self.mode = Mode::Drain,
             Mode::Drain if under_way <= held => self.start_cruise(now, 2),
             Mode::ProbeRtt { until } if now >= until => self.start_cruise(now, 0),
-            Mode::Cruise { phase } if now.since(self.cycle_at) > self.min_rtt.map_or(SLACK, |(rtt, _)| rtt.max(SLACK)) => {
+            Mode::Cruise { phase }
+                if now.since(self.cycle_at) > self.min_rtt.map_or(SLACK, |(rtt, _)| rtt.max(SLACK)) =>
+            {
                 self.start_cruise(now, (phase + 1) % 8);
                 // What was given up to others is tried again, a little each round of the cycle.
                 self.ceiling = self.ceiling.map(|ceiling| ceiling + (ceiling / 32).max(self.datagram));
@@ -260,9 +262,8 @@ impl Congestion {
     }
 }
 
-const fn bytes_in(rate: u64, time: Duration) -> u64 {
-    let bytes = rate as u128 * time.as_nanos() / 1_000_000_000;
-    if bytes > (1 << 40) { 1 << 40 } else { bytes as u64 }
+fn bytes_in(rate: u64, time: Duration) -> u64 {
+    u64::try_from(u128::from(rate) * time.as_nanos() / 1_000_000_000).unwrap_or(u64::MAX)
 }
 
 fn per_second(bytes: u64, time: Duration) -> u64 {

@@ -319,8 +319,7 @@ impl<P: Payload> Native<P> {
     fn window_is_open(&self) -> bool {
         let (bytes, heavy) = (self.flight.bytes(), self.flight.weight());
         let next = self.most_bytes();
-        bytes == 0
-            || (bytes + next as u64 <= self.congestion.window() && heavy + weight(next) <= self.remote.window)
+        bytes == 0 || (bytes + next as u64 <= self.congestion.window() && heavy + weight(next) <= self.remote.window)
     }
 
     /// Whether a payload can leave now.

@@ -167,7 +167,7 @@ proptest! {
                 match event {
                     Event::PeerUp { peer, info } => prop_assert!(there.insert(peer, info.data).is_none()),
                     Event::PeerDown { peer, .. } => prop_assert!(there.remove(&peer).is_some()),
-                    Event::PeerMoved { peer, from, to } => prop_assert_eq!(there.insert(peer, to), Some(from)),
+                    Event::PeerMoved { peer, from, to, .. } => prop_assert_eq!(there.insert(peer, to), Some(from)),
                     Event::Clash { .. } => {}
                 }
             }

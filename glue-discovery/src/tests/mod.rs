@@ -160,7 +160,7 @@ fn short(events: &[Event]) -> Vec<String> {
     let line = |event: &Event| match event {
         Event::PeerUp { peer, info } => format!("+{} {}", info.name, peer.0),
         Event::PeerDown { peer, name, reason, .. } => format!("-{name} {} {reason:?}", peer.0),
-        Event::PeerMoved { peer, from, to } => format!(">{} {from} {to}", peer.0),
+        Event::PeerMoved { peer, from, to, .. } => format!(">{} {from} {to}", peer.0),
         Event::Clash { kind, name, .. } => format!("!{name} {kind:?}"),
     };
     events.iter().map(line).collect()
