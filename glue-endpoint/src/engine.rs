@@ -42,6 +42,8 @@ pub struct Engine {
     pub(crate) roster: Roster,
     pub(crate) events: VecDeque<Event>,
     clock: WallClock,
+    /// When to look again whether open bundles are to leave.
+    held_until: Option<Instant>,
     /// Numbers the messages handed to the transport.
     messages: u64,
     /// Peers whose queues are so long that publishers wait.
@@ -74,6 +76,7 @@ impl Engine {
             roster: Roster::default(),
             events: VecDeque::new(),
             clock,
+            held_until: None,
             messages: 0,
             congested: BTreeSet::new(),
             drain_until: None,
@@ -186,11 +189,13 @@ impl Engine {
         if let Some(transmit) = self.transport.poll_transmit(now, out) {
             return Some(transmit);
         }
-        // Nothing is under way that waits for a full datagram: what is open leaves as it is.
         let transport = &self.transport;
-        if !self.topics.close_bundles_for(|peer| transport.is_hungry(peer)) {
+        if !self.topics.close_bundles_for(|peer| transport.is_hungry(now, peer)) {
+            let held = self.topics.has_open_bundles();
+            self.held_until = held.then(|| self.held_until.unwrap_or(now + Transport::<Fragment<Cargo>>::HOLD));
             return None;
         }
+        self.held_until = None;
         self.queue_cargo(now);
         self.transport.poll_transmit(now, out)
     }
@@ -323,6 +328,7 @@ impl Node for Engine {
         self.transport.handle_timeout(now);
         self.joiner.handle_timeout(now);
         self.topics.handle_timeout(now);
+        self.held_until = self.held_until.filter(|at| *at > now);
         self.forget_parked(now);
         self.deliver();
         self.note_drained(self.drain_until.is_some_and(|at| at <= now));
@@ -340,6 +346,7 @@ impl Node for Engine {
             self.topics.poll_timeout(),
             self.roster.poll_timeout(),
             self.drain_until,
+            self.held_until,
         ];
         timeouts.into_iter().flatten().min()
     }

@@ -42,12 +42,10 @@ impl Publisher {
     /// [`PublishError`] for a message over the limit (64 MiB) or an expiry of zero; nothing was sent.
     pub async fn publish<'a>(&self, expiry: Duration, payload: impl Into<Data<'a>>) -> Result<(), PublishError> {
         let payload = payload.into();
-        loop {
-            match self.try_publish(expiry, payload) {
-                Ok(()) => return Ok(()),
-                Err(TryPublishError::Publish(error)) => return Err(error),
-                Err(TryPublishError::WouldBlock) => self.wait(expiry, payload).await?,
-            }
+        match self.try_publish(expiry, payload) {
+            Ok(()) => Ok(()),
+            Err(TryPublishError::Publish(error)) => Err(error),
+            Err(TryPublishError::WouldBlock) => self.publish_when_writable(expiry, payload).await,
         }
     }
 
@@ -77,16 +75,22 @@ impl Publisher {
         }
     }
 
-    async fn wait(&self, expiry: Duration, payload: Data<'_>) -> Result<(), PublishError> {
-        let mut writable = std::pin::pin!(self.shared.writable().notified());
-        writable.as_mut().enable();
-        // Room may have come between the try and the wait.
-        match self.try_publish(expiry, payload) {
-            Ok(()) => Ok(()),
-            Err(TryPublishError::Publish(error)) => Err(error),
-            Err(TryPublishError::WouldBlock) => {
-                writable.await;
-                Ok(())
+    /// How many peers get what is published now: those that are there, can be reached and have subscribed.
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        self.shared.call(|engine, _| engine.subscribers(self.id).len())
+    }
+
+    async fn publish_when_writable(&self, expiry: Duration, payload: Data<'_>) -> Result<(), PublishError> {
+        loop {
+            // Made before the try, so that room which comes between the try and the wait is not missed.
+            let writable = self.shared.writable().notified();
+            match self.try_publish(expiry, payload) {
+                Ok(()) => return Ok(()),
+                Err(TryPublishError::Publish(error)) => return Err(error),
+                // No queue of a closed endpoint will ever have room again, and it reaches nobody anyway.
+                Err(TryPublishError::WouldBlock) if self.shared.is_stopped() => return Ok(()),
+                Err(TryPublishError::WouldBlock) => writable.await,
             }
         }
     }

@@ -33,7 +33,9 @@ pub struct PeerReport {
 }
 
 impl Engine {
-    pub(crate) fn report(&self) -> Report {
+    /// Counters of every layer.
+    #[must_use]
+    pub fn report(&self) -> Report {
         Report {
             endpoint: self.stats,
             discovery: self.discovery.stats(),
@@ -43,7 +45,9 @@ impl Engine {
         }
     }
 
-    pub(crate) fn report_peers(&self) -> Vec<PeerReport> {
+    /// The living peers, with what was exchanged with each.
+    #[must_use]
+    pub fn report_peers(&self) -> Vec<PeerReport> {
         let report = |(peer, info): (_, &PeerInfo)| {
             let stats = self.transport.peer_stats(peer)?;
             Some(PeerReport { info: info.clone(), stats })

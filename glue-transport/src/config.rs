@@ -13,8 +13,8 @@ pub struct Config {
     /// Linux's default buffer, since the kernel charges its own overhead to it); at least 16 KiB. It is shared by the
     /// peers that send.
     pub socket_window_bytes: u64,
-    /// Bytes queued for one peer, beyond which further payloads are skipped: the receiver sees a gap. Default 64 MiB.
-    /// An endpoint holds its publishers back before that.
+    /// Bytes queued for one peer, beyond which further payloads are skipped: the receiver sees a gap. Default 80 MiB.
+    /// An endpoint holds its publishers back at 8 MiB, so that even a message of 64 MiB finds room then.
     pub max_queue_bytes: usize,
     /// Largest datagram on a path that is not known to carry more, in bytes. Default 1,200 (RFC 9000, section 14).
     pub base_datagram_bytes: usize,
@@ -37,7 +37,7 @@ impl Default for Config {
         Self {
             receive_window_bytes: 8 << 20,
             socket_window_bytes: 106_496,
-            max_queue_bytes: 64 << 20,
+            max_queue_bytes: 80 << 20,
             base_datagram_bytes: 1_200,
             loopback_datagram_bytes: glue_net::wire::MAX_DATAGRAM_BYTES,
             max_ack_delay: Duration::from_millis(2),

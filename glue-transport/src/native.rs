@@ -110,9 +110,11 @@ impl<P: Payload> Native<P> {
         self.most_bytes().saturating_sub(RESERVED_BYTES)
     }
 
-    /// Whether a payload handed over now would leave at once.
-    pub(crate) fn is_hungry(&self) -> bool {
-        self.session.remote().is_some() && self.outbox.is_drained() && self.window_is_open()
+    /// Whether a payload handed over now would leave at once. While packets are under way, a payload that does not fill
+    /// a datagram is better kept for company, for a short time.
+    pub(crate) fn is_hungry(&self, now: Instant) -> bool {
+        let is_free = !self.flight.is_eliciting() || self.last_eliciting + HOLD <= now;
+        is_free && self.session.remote().is_some() && self.outbox.is_drained() && self.window_is_open()
     }
 
     /// The path was silent and may be back: probes at once.
@@ -508,6 +510,8 @@ const ACK_ALONE_BYTES: usize = 600;
 const MIN_DATAGRAM_BYTES: usize = 1_200;
 /// Datagrams that a probe may send (RFC 9002, section 6.2.4).
 const PROBE_PACKETS: u8 = 2;
+/// For so long after a datagram the next one waits to be filled, unless all that was sent is acknowledged.
+pub(crate) const HOLD: Duration = Duration::from_micros(100);
 /// Probes without an answer after which the path counts as another one.
 const PERSISTENT_PROBES: u32 = 3;
 /// How often expired payloads in the queue are turned into notices.

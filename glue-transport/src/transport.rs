@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::classic::{Codec, Frame};
@@ -10,7 +11,7 @@ use glue_net::{EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Rng
 
 use crate::classic::Classic;
 use crate::config::Config;
-use crate::native::Native;
+use crate::native::{HOLD, Native};
 use crate::session::Greeting;
 use crate::stats::{PeerStats, Stats};
 
@@ -91,6 +92,9 @@ enum Link<P> {
 }
 
 impl<P: Payload> Transport<P> {
+    /// The longest that a payload is kept back to share a datagram with others.
+    pub const HOLD: Duration = HOLD;
+
     /// A transport without peers.
     #[must_use]
     pub const fn new(config: Config, local: Local, rng: Rng) -> Self {
@@ -291,11 +295,12 @@ impl<P: Payload> Transport<P> {
         }
     }
 
-    /// Whether a payload for the peer would leave at once.
+    /// Whether a payload that does not fill a datagram should be handed over now: it would leave at once, and nothing is
+    /// to be expected that could leave with it. If not, ask again after [`Transport::HOLD`].
     #[must_use]
-    pub fn is_hungry(&self, peer: PeerId) -> bool {
+    pub fn is_hungry(&self, now: Instant, peer: PeerId) -> bool {
         self.peers.get(&peer).is_some_and(|state| match &state.link {
-            Link::Native(native) => state.reachable && native.is_hungry(),
+            Link::Native(native) => state.reachable && native.is_hungry(now),
             Link::Classic(classic) => state.reachable && classic.outbox.is_drained(),
         })
     }

@@ -13,7 +13,8 @@ use crate::Instant;
 #[derive(Clone, Debug)]
 pub(super) struct Gather {
     window: Duration,
-    last_call: Instant,
+    /// When the last call returned.
+    returned: Instant,
     streak: u32,
     streak_asked: u32,
     /// When the first call gathered, if what it wants sent has not left since.
@@ -25,7 +26,7 @@ impl Gather {
     pub(super) const fn new(window: Duration) -> Self {
         Self {
             window,
-            last_call: Instant::ZERO,
+            returned: Instant::ZERO,
             streak: 0,
             streak_asked: SHORTEST_STREAK,
             since: None,
@@ -35,9 +36,14 @@ impl Gather {
 
     /// Whether the call made at `now` is to send.
     pub(super) fn handle_call(&mut self, now: Instant) -> bool {
-        let follows = now.since(self.last_call) <= QUICK;
-        self.last_call = now;
-        self.streak = if follows { self.streak.saturating_add(1) } else { 0 };
+        let pause = now.since(self.returned);
+        self.returned = now;
+        if pause <= QUICK {
+            self.streak = self.streak.saturating_add(1);
+        } else {
+            // Not to nothing: in a flood, now and then the thread gives way to another.
+            self.streak = if pause < self.patience() { self.streak.min(self.streak_asked * 2) / 4 * 3 } else { 0 };
+        }
         if self.streak < self.streak_asked || self.window.is_zero() {
             return true;
         }
@@ -51,6 +57,16 @@ impl Gather {
             self.streak_asked = (self.streak_asked / 2).max(SHORTEST_STREAK);
         }
         true
+    }
+
+    /// A call that sent returns at `now`.
+    pub(super) const fn handle_return(&mut self, now: Instant) {
+        self.returned = now;
+    }
+
+    /// Whether a calling thread is about to send, so that another need not.
+    pub(super) fn is_gathering(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now.since(since) < self.window)
     }
 
     /// All that the node wants to send is being sent.
@@ -72,7 +88,7 @@ impl Gather {
     /// When the service thread must look again.
     #[must_use]
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let gathering = self.streak >= self.streak_asked && now.since(self.last_call) < self.patience();
+        let gathering = self.streak >= self.streak_asked && now.since(self.returned) < self.patience();
         self.since.or_else(|| gathering.then_some(now)).map(|since| since + self.patience())
     }
 
@@ -81,9 +97,9 @@ impl Gather {
     }
 }
 
-/// Calls that begin no further apart than this follow each other. One that sends 64 bytes takes 2 microseconds, one that
-/// sends 8 KiB takes 3; an answer from another process takes at least 8.
-const QUICK: Duration = Duration::from_micros(4);
+/// A call that begins no later than this after the last one returned follows it: nothing else was done in between but to
+/// make a message. An answer from another process takes at least 8 microseconds.
+const QUICK: Duration = Duration::from_micros(1);
 /// So many quick calls are taken for the beginning of a flood. A burst of up to this many leaves call by call.
 const SHORTEST_STREAK: u32 = 16;
 /// The doubling ends here: a thread that pauses after each 1,024 calls loses 100 microseconds in 2,000.

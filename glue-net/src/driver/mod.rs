@@ -162,6 +162,7 @@ impl<N: Driven> Driver<N> {
         drop(core);
         if send {
             shared.flush();
+            shared.lock().gather.handle_return(Clock::now());
         }
         if wake {
             shared.waker.wake();

@@ -75,7 +75,7 @@ pub(super) fn run<N: Driven>(shared: &Shared<N>) {
         {
             shared.note_receive_error(&error);
         }
-        shared.flush();
+        shared.flush_unless_gathering();
         // Also when there was nothing to receive: a thread of the application may have left events to us.
         unfinished = (events || unfinished) && shared.deliver(Deliverer::Receiver) == Outcome::Unfinished;
         turned = Clock::now();

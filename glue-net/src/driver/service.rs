@@ -16,7 +16,7 @@ use rustix::thread::set_current_timer_slack;
 use super::buffers::Burst;
 use super::discovery::Discovery;
 use super::duty::try_lock;
-use super::shared::{PATIENCE, Shared};
+use super::shared::{PATROL, Shared};
 use super::socket::{DataSocket, is_idle};
 use super::stats::count;
 use super::{Clock, Driven};
@@ -100,7 +100,7 @@ impl<N: Driven> Service<N> {
         let now = Clock::now();
         // While the receive thread goes to the application often, one looks after it regularly: cheaper for both than
         // being woken each time.
-        let patrol = (now.since(core.last_delivery) < PATROL).then(|| now + PATIENCE);
+        let patrol = (now.since(core.last_delivery) < PATROL_AFTER).then(|| now + PATROL);
         let ends = [core.node.poll_timeout(), core.gather.poll_timeout(now), patrol];
         let until = ends.into_iter().flatten().fold(self.next_check, Instant::min);
         core.armed = until;
@@ -122,7 +122,7 @@ impl<N: Driven> Service<N> {
         if stranded {
             tracing::trace!("sent what a pausing thread had gathered");
         }
-        self.shared.flush();
+        self.shared.flush_unless_gathering();
         if events {
             self.shared.leave_delivery();
         }
@@ -200,5 +200,5 @@ const ANNOUNCEMENT_BYTES: usize = 65_536;
 /// Announcements taken from a socket before timers are looked at again.
 const TURN_ANNOUNCEMENTS: usize = 32;
 /// After a delivery one looks after the receive thread for so long. Waking us takes it 1.5 microseconds, which a message in
-/// 20 ms can bear.
-const PATROL: Duration = Duration::from_millis(20);
+/// 50 ms can bear.
+const PATROL_AFTER: Duration = Duration::from_millis(50);
