@@ -156,7 +156,8 @@ impl Endpoint {
         CallbackSubscription::new(Arc::clone(&self.shared), topic, type_name, Box::new(on_message))
     }
 
-    /// What happens from now on: peers up, down and moved, clashes, topics whose types do not fit.
+    /// What happens: peers up, down and moved, clashes, topics whose types do not fit. The first stream tells everything
+    /// since the start, later ones what happens from then on.
     #[must_use]
     pub fn events(&self) -> Notices {
         self.shared.watch()

@@ -143,7 +143,10 @@ impl Engine {
             self.stats.publishes_held_back += 1;
             return Ok(None);
         }
-        self.topics.publish(now, self.clock.wall(now), id, expiry, payload).map(Some)
+        let sequence = self.topics.publish(now, self.clock.wall(now), id, expiry, payload)?;
+        // At once, not when it is sent: or a burst would fill a queue before anyone saw that it is full.
+        self.queue_cargo(now);
+        Ok(Some(sequence))
     }
 
     /// The reachable peers that get this publication now.

@@ -24,6 +24,7 @@ pub use engine::Engine;
 pub use env::{EnvError, UnknownVariable, Variable};
 pub use event::{Command, Event};
 pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
+pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, NetworkId, WallTime};
 pub use glue_topics::{Data, Gap, GapReason, Item, Message, PublishError, Source, SubscribeError};
 pub use glue_transport::PeerStats;
@@ -33,3 +34,8 @@ pub use report::{PeerReport, Report};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};
+
+/// The code in README.md compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -128,11 +128,25 @@ impl NoticeBox {
 }
 
 /// All streams of notices of one endpoint.
-#[derive(Debug, Default)]
-pub(crate) struct Watchers(Mutex<Vec<Weak<NoticeBox>>>);
+#[derive(Debug)]
+pub(crate) struct Watchers {
+    boxes: Mutex<Vec<Weak<NoticeBox>>>,
+    /// Gathers from the start on for the first who asks: a peer may be up, or a clash told, before anybody can.
+    first: Mutex<Option<Arc<NoticeBox>>>,
+}
+
+impl Default for Watchers {
+    fn default() -> Self {
+        let first = Arc::new(NoticeBox::default());
+        Self { boxes: Mutex::new(vec![Arc::downgrade(&first)]), first: Mutex::new(Some(first)) }
+    }
+}
 
 impl Watchers {
     pub(crate) fn watch(&self) -> Notices {
+        if let Some(inbox) = self.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Notices { inbox };
+        }
         let inbox = Arc::new(NoticeBox::default());
         self.lock().push(Arc::downgrade(&inbox));
         Notices { inbox }
@@ -163,7 +177,7 @@ impl Watchers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Weak<NoticeBox>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.boxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

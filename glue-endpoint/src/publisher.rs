@@ -96,7 +96,6 @@ impl Publisher {
     }
 }
 
-/// Another handle to the same publication.
 impl Drop for Publisher {
     fn drop(&mut self) {
         self.shared.call(|engine, _| engine.release(self.id));

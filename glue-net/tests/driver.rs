@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -262,14 +263,14 @@ fn a_configured_discovery_address_gives_way_if_taken() {
 fn events_stay_in_order_whoever_delivers() {
     const EACH: u64 = 5_000;
     let a = Endpoint::start(&data_only()).unwrap();
+    let number = AtomicU64::new(0);
     std::thread::scope(|scope| {
-        let number = std::sync::atomic::AtomicU64::new(0);
         let (number, driver) = (&number, &a.driver);
         for _ in 0..4 {
             scope.spawn(move || {
                 for _ in 0..EACH {
                     driver.call(|node, now| {
-                        let next = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        let next = number.fetch_add(1, Ordering::Relaxed);
                         node.handle_command(now, Command::Tell(next));
                     });
                 }

@@ -94,7 +94,12 @@ impl Congestion {
 
     /// Forgets the path: it was silent for so long that it may be another one (RFC 9002, section 7.6).
     pub(crate) fn restart(&mut self, now: Instant) {
-        *self = Self { valid_from: now, ..Self::new(self.datagram, self.mode == Mode::Local) };
+        self.move_to(now, self.datagram, self.mode == Mode::Local);
+    }
+
+    /// The packets go another way from now on.
+    pub(crate) fn move_to(&mut self, now: Instant, datagram_bytes: u64, is_local: bool) {
+        *self = Self { valid_from: now, ..Self::new(datagram_bytes, is_local) };
     }
 
     /// Bytes that may be under way.
@@ -144,7 +149,7 @@ impl Congestion {
         self.delivered += bytes;
         self.delivered_at = now;
         self.first_sent_at = newest.sent_at;
-        if self.mode == Mode::Local || bytes == 0 || newest.sent_at < self.valid_from {
+        if self.mode == Mode::Local || bytes == 0 || newest.sent_at <= self.valid_from {
             return;
         }
         let new_round = newest.delivered >= self.round_end;
@@ -202,7 +207,7 @@ impl Congestion {
     fn note_rate(&mut self, now: Instant, newest: &Stamp) {
         let sending = newest.sent_at.since(newest.first_sent_at);
         let arriving = now.since(newest.delivered_at);
-        let rate = per_second(self.delivered - newest.delivered, sending.max(arriving));
+        let rate = per_second(self.delivered.saturating_sub(newest.delivered), sending.max(arriving));
         if newest.idle && self.rate().is_some_and(|best| rate < best) {
             return;
         }

@@ -100,9 +100,9 @@ impl<P: Payload> Native<P> {
         }
     }
 
-    pub(crate) fn set_address(&mut self, config: &Config, address: SocketAddr) {
+    pub(crate) fn set_address(&mut self, now: Instant, config: &Config, address: SocketAddr) {
         self.datagram_bytes = path_datagram_bytes(config, address);
-        self.congestion = Congestion::new(self.datagram_bytes as u64, address.ip().is_loopback());
+        self.congestion.move_to(now, self.datagram_bytes as u64, address.ip().is_loopback());
     }
 
     /// Bytes of payload that one datagram takes in any case.

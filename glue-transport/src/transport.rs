@@ -148,7 +148,7 @@ impl<P: Payload> Transport<P> {
         }
         state.address = address;
         if let Link::Native(native) = &mut state.link {
-            native.set_address(&self.config, address);
+            native.set_address(now, &self.config, address);
             native.resume(now);
         }
         self.touch(peer);

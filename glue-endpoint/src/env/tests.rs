@@ -405,3 +405,11 @@ mod unknown_names {
         assert_eq!(warnings(&["GLUE_SEED", "GLUE_SEEDS", "GLUE_LOG", "glue_network_id", "GLU_E", "PATH"]), [""; 0]);
     }
 }
+
+#[test]
+fn readme_lists_the_variables() {
+    let rows = include_str!("../../../README.md").lines().filter(|line| line.starts_with("| `GLUE_"));
+    let listed: Vec<String> = rows.map(|row| row.replace('`', "")).collect();
+    let row = |v: &Variable| format!("| {} | {} | {} |", v.name, v.default, v.meaning);
+    assert_eq!(listed, Settings::VARIABLES.iter().map(row).collect::<Vec<_>>());
+}

@@ -1,2 +1,83 @@
-//! Load generator that speaks the line protocol of the rivals harness.
-fn main() {}
+//! Load generator that speaks the line protocol of the rivals harness, so that our figures compare with theirs.
+//!
+//! `glue-load ROLE SIZE SECONDS`: one process plays one role, with messages of SIZE bytes.
+//!
+//! | role | publishes | what it prints when done |
+//! |---|---|---|
+//! | `pub` | flat out for SECONDS, then an end marker | messages sent, rate, CPU seconds, peak memory |
+//! | `sub` | | messages received and lost, rate, CPU seconds, peak memory |
+//! | `ping` | 11,000 pings, each after the answer to the one before | percentiles of half the round trip |
+//! | `pong` | an answer to each ping | |
+//! | `paced` | 1,000 a second for SECONDS, with the time in each | |
+//! | `osub` | | percentiles of the one-way delay of 5,000 of these |
+//! | `first` | | milliseconds from `T0` (environment, monotonic clock in ns) to the first message |
+//!
+//! `pub` and `ping` print `READY` and wait for a line; the others begin at once, and print `READY` when they are
+//! subscribed. `pub` waits for `NSUB` subscribers (default 1) and sends `MAXN` messages at most. The `GLUE_*` variables
+//! of every endpoint apply.
+
+mod clock;
+mod error;
+mod meter;
+mod report;
+mod roles;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::error::LoadError;
+
+/// What the command line and the environment ask for.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    /// Bytes of a message.
+    size: usize,
+    duration: Duration,
+    /// Subscribers that `pub` waits for.
+    subscribers: usize,
+    /// Messages that `pub` sends at most.
+    most: u64,
+}
+
+fn main() -> ExitCode {
+    report::start_watchdog(Duration::from_secs(60));
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("glue-load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), LoadError> {
+    let mut arguments = std::env::args().skip(1);
+    let role = arguments.next().ok_or(LoadError::Usage)?;
+    let size = arguments.next().map_or(Ok(64), |text| number(&text))?;
+    let seconds = arguments.next().map_or(Ok(3.0), |text| number(&text))?;
+    let load = Load {
+        size,
+        duration: Duration::try_from_secs_f64(seconds).map_err(|_| LoadError::Usage)?,
+        subscribers: variable("NSUB", 1)?,
+        most: variable("MAXN", 100_000_000)?,
+    };
+    match role.as_str() {
+        "pub" => roles::publish(load),
+        "sub" => roles::subscribe(load),
+        "ping" => roles::ping(load),
+        "pong" => roles::pong(),
+        "paced" => roles::paced(load),
+        "osub" => roles::one_way(),
+        "first" => roles::first(variable("T0", 0)?),
+        _ => Err(LoadError::Usage),
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, LoadError> {
+    text.parse().map_err(|_| LoadError::Usage)
+}
+
+fn variable<T: std::str::FromStr>(name: &'static str, default: T) -> Result<T, LoadError> {
+    let Ok(text) = std::env::var(name) else { return Ok(default) };
+    text.parse().map_err(|_| LoadError::Variable { name, text })
+}

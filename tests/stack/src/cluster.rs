@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use glue_endpoint::{Config, Engine, Event};
 use glue_net::{EndpointId, Incarnation, Instant, PeerId, Rng, WallClock};
-use glue_sim::{Context, DISCOVERY_GROUP, Host, NodeId, World};
+use glue_sim::{Context, DISCOVERY_GROUP, Host, NodeId, Receive, World};
 use glue_topics::{Item, PublicationId};
 
 use crate::books::{Books, payload};
@@ -33,11 +33,18 @@ pub struct Plan {
     pub expiry: Duration,
     /// Messages are up to this long, in bytes.
     pub max_size: u64,
+    /// Bytes of each endpoint's socket buffer.
+    pub socket_bytes: usize,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { interval: Duration::from_millis(50), expiry: Duration::from_secs(60), max_size: 300 }
+        Self {
+            interval: Duration::from_millis(50),
+            expiry: Duration::from_secs(60),
+            max_size: 300,
+            socket_bytes: 212_992,
+        }
     }
 }
 
@@ -78,7 +85,8 @@ impl Cluster {
         let members = (0..count)
             .map(|index| {
                 let id = EndpointId::from_integer(i64::try_from(index).expect("small") + 1);
-                let node = world.add_node(Host::default(), move |context| engine(id, context));
+                let receive = Receive { buffer_bytes: plan.socket_bytes, ..Receive::default() };
+                let node = world.add_node(Host::default().receive(receive), move |context| engine(id, &plan, context));
                 Member { node, id, life: 0, publication: None }
             })
             .collect();
@@ -242,13 +250,14 @@ fn topic(index: usize) -> String {
     format!("topic-{index}")
 }
 
-fn engine(id: EndpointId, context: Context) -> Engine {
+fn engine(id: EndpointId, plan: &Plan, context: Context) -> Engine {
     let mut discovery = glue_discovery::Config::new(id, format!("endpoint-{id}"));
     discovery.incarnation = Incarnation(u64::from(context.restarts) + 1);
     discovery.targets = vec![DISCOVERY_GROUP];
     discovery.data_port = context.data.port();
     let clock = WallClock::new(context.now, context.wall);
-    let config = Config::new(discovery);
+    let mut config = Config::new(discovery);
+    config.transport.socket_window_bytes = plan.socket_bytes as u64 / 2;
     let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).expect("good settings");
     engine.handle_interfaces(context.now, context.interfaces);
     engine.subscribe("#", "").expect("a good filter");
