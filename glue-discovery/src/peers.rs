@@ -25,6 +25,8 @@ pub(crate) struct Peer {
     heard: Instant,
     /// Its announce interval times our multiplier.
     timeout: Duration,
+    /// An address that was not confirmed for so long gives way to one that was.
+    confirmation: Duration,
     /// The last announcement that came from itself, not passed on by another.
     direct: Option<Direct>,
     /// When it last announced to us as its target.
@@ -69,6 +71,7 @@ impl Peer {
             addresses: Addresses::new(candidate(now, heard)),
             heard: now,
             timeout: Duration::ZERO,
+            confirmation: Duration::ZERO,
             direct: None,
             targeted: None,
             answered: None,
@@ -125,13 +128,13 @@ impl Peer {
 
     /// When something is to be done about it.
     fn due(&self) -> Instant {
-        let times = [Some(self.heard + self.timeout), self.probe_at(), self.addresses.review_at(self.timeout)];
+        let times = [Some(self.heard + self.timeout), self.probe_at(), self.addresses.review_at(self.confirmation)];
         times.into_iter().flatten().min().unwrap_or(Instant::FAR)
     }
 
     /// Chooses the address again; tells the one before if it changed.
     fn choose(&mut self, now: Instant, local: &Local) -> Option<SocketAddr> {
-        self.addresses.choose(now, self.timeout, local);
+        self.addresses.choose(now, self.confirmation, local);
         let (before, chosen) = (self.info.data, self.addresses.chosen());
         self.info.data = chosen.data;
         self.info.discovery = chosen.discovery;
@@ -243,6 +246,7 @@ impl Peers {
         if !heard.forwarded || peer.forwardable(now).is_none() {
             peer.info.announce_interval = heard.interval;
             peer.timeout = heard.interval.mul_f64(self.multiplier);
+            peer.confirmation = heard.interval.mul_f64(CONFIRMATION_INTERVALS).min(peer.timeout);
         }
         if !heard.forwarded {
             peer.direct = Some(Direct { at: now, from: heard.from, container: heard.container.clone() });
@@ -376,3 +380,7 @@ const PROBE_AFTER: f64 = 1.1;
 /// Until a peer expires, at 2.0 usually, there is time for eight probes. Where a fifth of all datagrams is lost all of
 /// them fail once in 3,000 times; two would fail once in 8, and an idle peer would come and go.
 pub(crate) const PROBES_PER_INTERVAL: u32 = 8;
+
+/// A peer that has left an address is followed to the next before it would expire: with the second that its host needs
+/// to see the change, within three. One lost announcement may move a peer with two good addresses to the other one.
+const CONFIRMATION_INTERVALS: f64 = 1.5;

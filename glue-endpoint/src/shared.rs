@@ -103,6 +103,8 @@ impl Shared {
         if self.is_stopped() {
             return true;
         }
+        // What an earlier wait that was given up has left.
+        *self.hub.drained.lock().unwrap_or_else(PoisonError::into_inner) = None;
         loop {
             let over = self.hub.drain_over.notified();
             let drained = *self.hub.drained.lock().unwrap_or_else(PoisonError::into_inner);

@@ -239,8 +239,9 @@ impl<N: Driven> Shared<N> {
         sender.close();
         drop(sender);
         self.waker.wake();
-        self.nudge();
-        *lock(&self.door) = None;
+        if let Some(data) = lock(&self.door).take() {
+            data.end();
+        }
         true
     }
 }

@@ -6,7 +6,7 @@
 //! addresses, time stamps and ECN cost 0.4 microseconds a packet.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt, sockopt,
 };
 use rustix::net::sockopt::{Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use crate::wire::MAX_DATAGRAM_BYTES;
 
@@ -115,8 +115,15 @@ impl DataSocket {
             IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
-        // Where loopback is down it fails, and the receive ends by its timeout.
+        // Where loopback is down it is lost, and the receive ends by its timeout.
         let _ = self.send(SocketAddr::new(ip, self.local.port()), &[], 1);
+    }
+
+    /// Ends all receives, now and later.
+    pub(super) fn end(&self) {
+        // It says "not connected", and does it: Linux wakes who waits, for this use.
+        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Read);
+        self.nudge();
     }
 
     /// An IPv6 socket speaks to IPv4 by mapped addresses.
