@@ -66,6 +66,11 @@ impl Addresses {
         }
     }
 
+    /// Nobody answers at the chosen address: any other one is better.
+    pub(crate) const fn doubt(&mut self) {
+        self.chosen.heard = Instant::ZERO;
+    }
+
     /// When [`Addresses::choose`] may move without anything being heard.
     pub(crate) fn review_at(&self, timeout: Duration) -> Option<Instant> {
         (!self.others.is_empty()).then(|| self.chosen.heard + timeout)

@@ -90,6 +90,12 @@ impl Discovery {
         self.peers.touch(now, peer);
     }
 
+    /// Notes that a peer does not answer at its data address: if it was heard with another one, that is used from now on.
+    pub fn handle_silence(&mut self, now: Instant, peer: PeerId) {
+        self.peers.doubt(peer);
+        self.choose_address(now, peer);
+    }
+
     /// Lets silent peers expire, and announces if it is time.
     pub fn handle_timeout(&mut self, now: Instant) {
         for number in self.peers.take_due(now) {
@@ -146,6 +152,12 @@ impl Discovery {
     #[must_use]
     pub fn find(&self, id: EndpointId, incarnation: Incarnation) -> Option<PeerId> {
         self.peers.find(id, incarnation)
+    }
+
+    /// The living peer with this id, in whichever life.
+    #[must_use]
+    pub fn find_id(&self, id: EndpointId) -> Option<PeerId> {
+        self.peers.by_id(id)
     }
 
     /// The living classic peer with this name: classic frames name their source, and are matched by it.

@@ -262,6 +262,13 @@ impl Peers {
         self.by_number.get_mut(&number)?.choose(now, local)
     }
 
+    /// The peer does not answer where it is spoken to.
+    pub(crate) fn doubt(&mut self, number: PeerId) {
+        if let Some(peer) = self.by_number.get_mut(&number) {
+            peer.addresses.doubt();
+        }
+    }
+
     /// A sign of life that is no announcement. It comes with every burst of data, so the timer stays as it is armed and
     /// is moved when it fires.
     pub(crate) fn touch(&mut self, now: Instant, number: PeerId) {

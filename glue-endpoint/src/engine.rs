@@ -237,14 +237,23 @@ impl Engine {
             return;
         };
         match container.body {
-            Body::Announcement(_) => {
-                self.discovery.handle_announcement(now, from, codec, container);
-                self.follow_peers(now);
-            }
+            Body::Announcement(_) => self.handle_announcement(now, from, codec, container),
             Body::Frame(frame) if container.network_id == self.config.discovery.network => {
                 self.handle_frame(now, codec, &container.source_endpoint_name, frame);
             }
             Body::Frame(_) => self.stats.wrong_network += 1,
+        }
+    }
+
+    fn handle_announcement(&mut self, now: Instant, from: SocketAddr, codec: Codec, container: Container) {
+        let source = container.source_endpoint_id;
+        self.discovery.handle_announcement(now, from, codec, container);
+        self.follow_peers(now);
+        // A peer that announces itself and does not answer may be elsewhere by now.
+        let peer = self.discovery.find_id(source).filter(|peer| self.transport.is_silent(*peer));
+        if let Some(peer) = peer {
+            self.discovery.handle_silence(now, peer);
+            self.follow_peers(now);
         }
     }
 

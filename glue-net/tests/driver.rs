@@ -1,5 +1,6 @@
 //! The driver on real sockets of the loopback interface. Free ports, no sleeps; all waits have a deadline.
 #![cfg(feature = "driver")]
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail as it does")]
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

@@ -305,6 +305,13 @@ impl<P: Payload> Transport<P> {
         })
     }
 
+    /// Whether the peer has left several probes unanswered: it may have moved.
+    #[must_use]
+    pub fn is_silent(&self, peer: PeerId) -> bool {
+        let link = self.peers.get(&peer).map(|state| &state.link);
+        matches!(link, Some(Link::Native(native)) if native.is_silent())
+    }
+
     /// Bytes queued for the peer or unacknowledged by it.
     #[must_use]
     pub fn queue_bytes(&self, peer: PeerId) -> usize {

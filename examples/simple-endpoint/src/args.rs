@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Parser, Subcommand};
 use glue_endpoint::Settings;
 
@@ -29,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PER-SECOND", default_value = "20", value_parser = rate)]
     pub(crate) rate: f64,
     /// Publisher: bytes of a message, which is its number, a semicolon and random bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 65_536)]
+    #[arg(long, value_name = "BYTES", default_value = "65536", value_parser = size())]
     pub(crate) size: usize,
     /// Publisher: how long a message lives. A subscriber that could not get it by then misses it.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..))]
@@ -67,6 +68,10 @@ impl Args {
     pub(crate) fn wait_for(&self) -> usize {
         self.wait_for.unwrap_or_else(|| self.count.is_some().into())
     }
+}
+
+fn size() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(..=MOST_BYTES)
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -114,6 +119,9 @@ const LOG: (&str, &str, &str, &str) = (
     "info",
 );
 
+/// What a message may have.
+const MOST_BYTES: u64 = 64 << 20;
+
 /// A century: beyond any use, and well within what a clock can count.
 const MOST_SECONDS: f64 = 3.2e9;
 
@@ -150,6 +158,7 @@ mod tests {
             "x --expiry-ms 0",
             "x --count 0",
             "x --size -1",
+            "x --size 67108865",
             "x demo --json",
             "x --json demo",
         ] {

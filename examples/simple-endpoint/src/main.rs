@@ -14,6 +14,7 @@ mod stop;
 mod subscribe;
 mod tally;
 
+use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -49,6 +50,7 @@ fn log_to_stderr() -> Result<(), Failure> {
     let directives = if directives.is_empty() { "info" } else { &directives };
     let filter = EnvFilter::try_new(directives)
         .map_err(|error| Failure::Configuration(format!("GLUE_LOG or RUST_LOG `{directives}`: {error}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    log.with_ansi(stderr().is_terminal()).init();
     Ok(())
 }

@@ -57,6 +57,18 @@ fn a_new_address_is_followed_after_an_interval_and_a_half() {
 }
 
 #[test]
+fn a_silent_address_is_left_at_once_if_there_is_another() {
+    let mut one = One::new(config());
+    one.hear(&native(2, "two", "10.0.0.2:5")).wait(ms(100));
+    let _ = one.events();
+    one.discovery.handle_silence(one.now, PeerId(1));
+    assert_eq!(short(&one.events()), Vec::<String>::new(), "there is none");
+    one.hear(&native(2, "two", "10.0.0.3:5"));
+    one.discovery.handle_silence(one.now, PeerId(1));
+    assert_eq!(short(&one.events()), [">1 10.0.0.2:5 10.0.0.3:5"]);
+}
+
+#[test]
 fn a_new_port_is_followed_at_once() {
     let mut one = One::new(config());
     one.hear(&native(2, "two", "10.0.0.2:5")).hear(&native(2, "two", "10.0.0.2:6"));
