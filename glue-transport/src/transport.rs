@@ -353,8 +353,12 @@ impl<P: Payload> Transport<P> {
         };
         let peer = self.peers.get_mut(&id)?;
         let Link::Native(native) = &mut peer.link else { return None };
-        if peer.address != from && native.is_silent() {
-            peer.address = from; // the old path is dead, and who knows the token may say where it moved
+        // Who knows the token may say where it is: the newest packet shows a way that works (RFC 9000, section 9.3).
+        let moved = peer.address != from && native.inbox.is_newest(packet);
+        if moved {
+            peer.address = from;
+            native.set_address(now, &self.config, from);
+            native.resume(now);
         }
         let arrived = &mut self.arrived;
         native.handle_packet(now, &self.config, packet, frames, |body| arrived.push_back((id, body)));

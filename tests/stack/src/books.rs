@@ -36,7 +36,7 @@ struct Cursor {
 }
 
 impl Books {
-    /// A message was published; its payload must be [`payload`] of the same arguments.
+    /// A message was published; its payload must be what `payload` gives for the same arguments.
     pub fn publish(&mut self, stream: Stream, sequence: u64, at: Instant, expiry: Duration, size: usize) {
         let entries = self.published.entry(stream).or_default();
         assert_eq!(sequence, entries.len() as u64 + 1, "sequence numbers have no holes");

@@ -288,4 +288,4 @@ const GROUP: Ipv4Addr = Ipv4Addr::new(239, 192, 137, 1);
 const EXPIRY: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Changes of interfaces are followed within 3 s; the rest is for a busy machine.
-const FOLLOWED: Duration = Duration::from_secs(5);
+const FOLLOWED: Duration = Duration::from_secs(3);

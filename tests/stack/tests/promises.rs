@@ -19,7 +19,12 @@ fn kept() -> glue_sim::Seeds {
 
 /// A line as bad as the seed says: loss of 0, 5, 20 or 50 %, 5 % duplicates, some overtaking.
 fn rough(seed: u64) -> Link {
-    let loss = [0.0, 0.05, 0.2, 0.5][usize::try_from(seed % 4).unwrap()];
+    let loss = match seed % 4 {
+        0 => 0.0,
+        1 => 0.05,
+        2 => 0.2,
+        _ => 0.5,
+    };
     Link::lossy(loss).latency(ms(1)).jitter(ms(2)).duplicate(0.05).reorder(0.1, ms(5))
 }
 
