@@ -243,8 +243,10 @@ fn start(settings: &Settings) -> Result<Arc<Shared>, StartError> {
     sockets.listen = settings.listen_address;
     sockets.interface.clone_from(&settings.listen_interface);
     sockets.discovery_listen = settings.discovery_listen_address;
-    tracing::info!(%id, name = %config.discovery.name, network = %config.discovery.network, "endpoint starts");
-    Shared::start(&sockets, |local| engine(config, local, &mut rng))
+    let network = config.discovery.network;
+    let shared = Shared::start(&sockets, |local| engine(config, local, &mut rng))?;
+    tracing::info!(%id, name = shared.name, %network, data = %shared.data, "endpoint started");
+    Ok(shared)
 }
 
 fn engine(mut config: Config, local: &Local, rng: &mut Rng) -> Result<Engine, ConfigError> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::Instant;
 
-/// A protocol machine without clock, sockets or threads. The tokio driver runs it on a real network, the simulator in
+/// A protocol machine without clock, sockets or threads. The driver runs it on a real network, the simulator in
 /// virtual time.
 ///
 /// Any order of calls is legal. Outputs wait inside until they are polled; a late or repeated timeout does no harm.

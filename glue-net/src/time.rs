@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A point on the driver's monotonic clock, in nanoseconds since an arbitrary start.
 ///
-/// The tokio driver counts from process start, the simulator from the start of virtual time.
+/// The driver counts from process start, the simulator from the start of virtual time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 

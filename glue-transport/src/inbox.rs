@@ -46,11 +46,6 @@ impl Inbox {
         }
     }
 
-    /// Whether a packet with this number was sent after all that came.
-    pub(crate) fn is_newest(&self, number: u64) -> bool {
-        self.packets.highest().is_none_or(|highest| number > highest)
-    }
-
     /// Notes a packet; false if it was there.
     pub(crate) fn handle_packet(&mut self, now: Instant, number: u64) -> bool {
         let expected = self.packets.highest().map_or(0, |highest| highest + 1);

@@ -16,6 +16,7 @@ mod frame;
 mod inbox;
 mod native;
 mod outbox;
+mod path;
 mod ranges;
 mod rtt;
 mod session;

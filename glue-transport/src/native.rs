@@ -15,6 +15,7 @@ use crate::flight::{Flight, Packet};
 use crate::frame::{self, AckRanges, Frame};
 use crate::inbox::Inbox;
 use crate::outbox::{MIN_PART_BYTES, Outbox};
+use crate::path::Path;
 use crate::rtt::Rtt;
 use crate::session::{Greeting, Session};
 use crate::stats::PeerStats;
@@ -29,6 +30,7 @@ pub(crate) struct Native<P> {
     pub(crate) outbox: Outbox<P>,
     pub(crate) inbox: Inbox,
     pub(crate) stats: PeerStats,
+    pub(crate) path: Path,
     flight: Flight,
     rtt: Rtt,
     congestion: Congestion,
@@ -83,6 +85,7 @@ impl<P: Payload> Native<P> {
             outbox: Outbox::default(),
             inbox: Inbox::new(config.receive_window_bytes),
             stats: PeerStats::default(),
+            path: Path::default(),
             flight: Flight::default(),
             rtt: Rtt::new(config.initial_rtt),
             congestion: Congestion::new(datagram_bytes as u64, address.ip().is_loopback()),

@@ -360,24 +360,6 @@ fn a_peer_that_lost_its_state_is_met_anew() {
 }
 
 #[test]
-fn a_peer_that_speaks_from_elsewhere_is_answered_there() {
-    let mut pair = Pair::new(1, &Config::default());
-    pair.run(SECOND);
-    pair.ends[0].send(pair.now, PEER, note(1, 10));
-    let mut out = Vec::new();
-    let transmit = pair.ends[0].poll_transmit(pair.now, &mut out).unwrap();
-    let datagram = Bytes::from(out.split_off(out.len() - transmit.len));
-    let elsewhere: SocketAddr = ([10, 0, 9, 9], 4_000).into();
-    pair.ends[1].handle_native(pair.now, elsewhere, datagram.clone());
-    pair.ends[1].send(pair.now, PEER, note(2, 10));
-    assert_eq!(pair.ends[1].poll_transmit(pair.now, &mut out).unwrap().to, elsewhere);
-    // A copy of an old packet moves nobody.
-    pair.ends[1].handle_native(pair.now, address(0), datagram);
-    pair.ends[1].send(pair.now, PEER, note(3, 10));
-    assert_eq!(pair.ends[1].poll_transmit(pair.now, &mut out).unwrap().to, elsewhere);
-}
-
-#[test]
 fn strangers_and_junk_are_counted_and_change_nothing() {
     let mut pair = Pair::new(1, &Config::default());
     pair.run(SECOND);

@@ -1,6 +1,6 @@
 //! All peers of an endpoint: finds whom a datagram is from and who may send next.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -68,6 +68,8 @@ pub struct Transport<P> {
     peers: BTreeMap<PeerId, Peer<P>>,
     by_token: BTreeMap<Token, PeerId>,
     by_identity: BTreeMap<(EndpointId, Incarnation), PeerId>,
+    /// Where peers take data: no other peer can have moved there.
+    by_address: BTreeSet<SocketAddr>,
     /// Peers that may have something to send, each once.
     ready: VecDeque<PeerId>,
     /// No peer's timer is due before this.
@@ -105,6 +107,7 @@ impl<P: Payload> Transport<P> {
             peers: BTreeMap::new(),
             by_token: BTreeMap::new(),
             by_identity: BTreeMap::new(),
+            by_address: BTreeSet::new(),
             ready: VecDeque::new(),
             wake_at: None,
             arrived: VecDeque::new(),
@@ -136,6 +139,7 @@ impl<P: Payload> Transport<P> {
         if remote.classic.is_none() {
             self.by_identity.insert((remote.id, remote.incarnation), peer);
         }
+        self.by_address.insert(remote.address);
         self.peers.insert(peer, Peer { address: remote.address, reachable: true, ready: false, link });
         self.touch(peer);
     }
@@ -146,7 +150,8 @@ impl<P: Payload> Transport<P> {
         if state.address == address {
             return;
         }
-        state.address = address;
+        self.by_address.remove(&std::mem::replace(&mut state.address, address));
+        self.by_address.insert(address);
         if let Link::Native(native) = &mut state.link {
             native.set_address(now, &self.config, address);
             native.resume(now);
@@ -176,6 +181,7 @@ impl<P: Payload> Transport<P> {
     /// Forgets the peer and what was queued for it.
     pub fn disconnect(&mut self, peer: PeerId) {
         let Some(state) = self.peers.remove(&peer) else { return };
+        self.by_address.remove(&state.address);
         if let Link::Native(native) = &state.link {
             self.by_token.remove(&native.session.token());
             self.by_identity.retain(|_, known| *known != peer);
@@ -353,9 +359,11 @@ impl<P: Payload> Transport<P> {
         };
         let peer = self.peers.get_mut(&id)?;
         let Link::Native(native) = &mut peer.link else { return None };
-        // Who knows the token may say where it is: the newest packet shows a way that works (RFC 9000, section 9.3).
-        let moved = peer.address != from && native.inbox.is_newest(packet);
-        if moved {
+        if native.path.handle_packet(now, peer.address == from, from, native.is_silent())
+            && !self.by_address.contains(&from)
+        {
+            self.by_address.remove(&peer.address);
+            self.by_address.insert(from);
             peer.address = from;
             native.set_address(now, &self.config, from);
             native.resume(now);

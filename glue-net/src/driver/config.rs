@@ -29,7 +29,7 @@ pub struct SocketConfig {
     /// How long a thread that calls in quick succession (see [`Driver::call`](super::Driver::call)) may gather before it
     /// sends. Default 50 microseconds; zero: every call sends at once. Longer means fuller datagrams and fewer system
     /// calls, and as much more latency under load; a thread that pauses is not affected. Flat out, messages of 64 bytes
-    /// pass 25 times as fast with it, those of 1 KiB 5 times.
+    /// pass three times as fast with it (6.1 M/s against 2.0), those of 1 KiB 1.6 times, those of 8 KiB the same.
     pub gather: Duration,
 }
 

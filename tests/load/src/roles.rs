@@ -26,7 +26,6 @@ pub(crate) fn publish(load: Load) -> Result<(), LoadError> {
         publisher.publish_blocking(EXPIRY, &payload)?;
     }
     let seconds = (clock::now() - begin) as f64 / 1e9;
-    eprintln!("glue-load: {:?} {:?}", endpoint.stats(), endpoint.peers());
     report::published(budget.sent, seconds, clock::cpu_seconds() - cpu)?;
     end(&publisher, budget.sent, 10, Duration::from_millis(100))?;
     stop(&endpoint);
@@ -194,7 +193,8 @@ fn take_until_at(
     report::ready()?;
     let result = over.recv();
     if subscription.missed() > 0 {
-        eprintln!("glue-load: missed {}: {:?}", subscription.missed(), endpoint.stats());
+        // Not for the harness, but for who wonders where they went.
+        eprintln!("glue-load: {} messages missed: {:?}", subscription.missed(), endpoint.stats());
     }
     drop(subscription);
     result.unwrap_or(Ok(())).map_err(LoadError::from)

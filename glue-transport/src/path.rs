@@ -1,0 +1,77 @@
+//! Where a peer's packets come from, and when that says that it has moved.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use glue_net::Instant;
+
+/// The sources of a session's packets.
+///
+/// One packet from elsewhere proves little while nothing is authenticated: a copy or an altered one may carry the token
+/// too. So it takes several, and silence where the peer is taken to be.
+#[derive(Debug, Default)]
+pub(crate) struct Path {
+    /// When a packet came from the peer's address last.
+    confirmed_at: Instant,
+    /// Another address, and how many packets came from there since.
+    stray: Option<(SocketAddr, u32)>,
+}
+
+impl Path {
+    /// A packet came. Whether the peer is to be taken to be at `from` now. `is_silent`: it leaves probes unanswered.
+    pub(crate) fn handle_packet(&mut self, now: Instant, is_known: bool, from: SocketAddr, is_silent: bool) -> bool {
+        if is_known {
+            (self.confirmed_at, self.stray) = (now, None);
+            return false;
+        }
+        let before = self.stray.filter(|(stray, _)| *stray == from).map_or(0, |(_, count)| count);
+        self.stray = Some((from, before + 1));
+        let moved = is_silent || (before + 1 >= STRAYS && self.confirmed_at + QUIET <= now);
+        if moved {
+            (self.confirmed_at, self.stray) = (now, None);
+        }
+        moved
+    }
+}
+
+/// Packets from elsewhere that make a move.
+const STRAYS: u32 = 3;
+/// For so long nothing must have come from where the peer was.
+const QUIET: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    fn host(last: u8) -> SocketAddr {
+        ([10, 0, 0, last], 4_000).into()
+    }
+
+    #[test]
+    fn a_peer_that_keeps_speaking_from_elsewhere_has_moved() {
+        let mut path = Path::default();
+        assert!(!path.handle_packet(at(1_000), true, host(1), false));
+        assert!((0..10).all(|n| !path.handle_packet(at(1_100 + n), false, host(2), false)), "it was just here");
+        assert!(path.handle_packet(at(1_500), false, host(2), false));
+    }
+
+    #[test]
+    fn single_strays_and_strays_among_others_move_nobody() {
+        let mut path = Path::default();
+        for n in 0..100 {
+            assert!(!path.handle_packet(at(10_000 * n), false, host(2), false));
+            assert!(!path.handle_packet(at(10_000 * n + 1), false, host(3), false));
+            assert!(!path.handle_packet(at(10_000 * n + 2), false, host(2), false));
+            assert!(!path.handle_packet(at(10_000 * n + 3), true, host(1), false));
+        }
+    }
+
+    #[test]
+    fn a_silent_peer_is_believed_at_once() {
+        assert!(Path::default().handle_packet(at(0), false, host(2), true));
+    }
+}
