@@ -32,10 +32,10 @@ pub struct Config {
     /// further topic is dropped, and its subscribers see a gap; a classic message of a further topic is delivered as it
     /// comes, in whatever order.
     pub max_streams_per_peer: usize,
-    /// Bytes of bundles that wait for an earlier one of the same topic, per peer. Default 16 MiB; any (one bundle may
+    /// Bytes of bundles that wait for an earlier one of the same topic, per peer. Default 64 MiB; any (one bundle may
     /// always wait). Beyond, the earlier ones are given up: a gap.
     pub max_held_bytes_per_peer: usize,
-    /// Bundles that wait for an earlier one, per peer. Default 16,384; at least 1. Each costs about 200 bytes of its
+    /// Bundles that wait for an earlier one, per peer. Default 131,072; at least 1. Each costs about 200 bytes of its
     /// own.
     pub max_held_bundles_per_peer: usize,
     /// How long a classic message waits for one that may come before it. Default 20 ms; any, 0 delivers as it comes.
@@ -59,8 +59,8 @@ impl Default for Config {
             max_idle_publications: 4_096,
             max_interest_per_peer: 65_536,
             max_streams_per_peer: 65_536,
-            max_held_bytes_per_peer: 16 << 20,
-            max_held_bundles_per_peer: 16_384,
+            max_held_bytes_per_peer: 64 << 20,
+            max_held_bundles_per_peer: 131_072,
             classic_hold: Duration::from_millis(20),
             initial_room_bytes: 1_000,
             max_events: 1_024,
