@@ -13,7 +13,7 @@ use crate::output::Output;
 ///
 /// Endpoints on one network find each other by themselves; no broker or address is needed.
 #[derive(Debug, Parser)]
-#[command(version, after_help = after_help(), args_conflicts_with_subcommands = true)]
+#[command(version, after_help = after_help(), args_conflicts_with_subcommands = true, args_override_self = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

@@ -89,13 +89,22 @@ impl fmt::Display for Line<'_> {
         match self {
             Self::Message(message) => message.fmt(f),
             Self::PeerDown(peer) => write!(f, "peer down: {}", peer.name),
-            Self::PeerUp(peer) => write!(f, "peer up: {} ({}, {:?} wire)", peer.name, peer.id, peer.wire),
+            Self::PeerUp(peer) => write!(f, "peer up: {} ({}, {} wire)", peer.name, peer.id, peer.wire),
             Self::Published { count, settled: true } => write!(f, "published {count}; all acknowledged or expired"),
             Self::Published { count, settled: false } => write!(f, "published {count}; some not acknowledged yet"),
             Self::Summary(Counts { received, lost, duplicates, out_of_order }) => {
                 write!(f, "received {received}, lost {lost}, duplicates {duplicates}, out of order {out_of_order}")
             }
         }
+    }
+}
+
+impl fmt::Display for WireName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Classic => "classic",
+            Self::Native => "native",
+        })
     }
 }
 
