@@ -2,15 +2,13 @@
 
 use std::ops::Range;
 
-use glue_net::wire::{classic, put_varint, varint_len};
+use glue_net::wire::classic::{self, FRAGMENT_BYTES};
+use glue_net::wire::{put_varint, varint_len};
 use glue_net::{Content, Instant, Payload};
 
 pub(crate) const WHOLE: u8 = 0;
 pub(crate) const PIECE: u8 = 1;
 pub(crate) const DROPPED: u8 = 2;
-
-/// Bytes of a message's encoding in one classic frame, as the reference cuts it.
-pub(crate) const CLASSIC_BYTES: usize = 8_192;
 
 /// A message, or a piece of one, on its way to one peer.
 #[derive(Clone, Debug)]
@@ -105,7 +103,7 @@ impl<C: Content> Payload for Fragment<C> {
 
     fn cut(&mut self, room: usize) -> Option<Self> {
         if self.content.is_classic() {
-            return self.cut_at(CLASSIC_BYTES);
+            return self.cut_at(FRAGMENT_BYTES);
         }
         if self.encoded_len() <= room {
             return None;
@@ -140,7 +138,7 @@ impl<C: Content> Payload for Fragment<C> {
         if !self.content.is_classic() || self.is_dropped() {
             return false;
         }
-        let parts = |bytes: usize| u32::try_from(bytes.div_ceil(CLASSIC_BYTES)).unwrap_or(u32::MAX);
+        let parts = |bytes: usize| u32::try_from(bytes.div_ceil(FRAGMENT_BYTES)).unwrap_or(u32::MAX);
         let mut payload = Vec::with_capacity(self.range.len());
         self.content.encode_body(self.range.clone(), &mut payload);
         let counter = frame.correlation_id.0.iter_mut().skip(12);

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use glue_net::wire::classic::{Body, Codec, Container, Frame, Ksuid};
+use glue_net::wire::classic::{Body, Codec, Container, FRAGMENT_BYTES, Frame, Ksuid};
 use glue_net::{EndpointId, Instant, Payload, Rng, WallTime};
 
 use crate::config::Config;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, SWEEP_INTERVAL};
 use crate::rtt::Rtt;
 use crate::stats::PeerStats;
 use crate::transport::Local;
@@ -250,8 +250,6 @@ impl Recent {
     }
 }
 
-/// Bytes of a message's encoding in one frame, as the reference cuts it.
-pub(crate) const FRAGMENT_BYTES: usize = 8_192;
 /// Acks that wait to be sent to one peer; more are not worth sending, the peer sends the frame again.
 const MAX_ACKS: usize = 4_096;
 /// Frame ids remembered. The reference sends a frame again for half a second; 8,192 frames are more than it sends in
@@ -259,5 +257,3 @@ const MAX_ACKS: usize = 4_096;
 const MAX_RECENT: usize = 8_192;
 /// As the reference says; ours are sent again until they expire.
 const RESEND_EXPIRY: Duration = Duration::from_millis(500);
-/// How often expired payloads in the queue are dropped.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(100);

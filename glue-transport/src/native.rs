@@ -14,7 +14,7 @@ use crate::dedup::Mark;
 use crate::flight::{Flight, Packet};
 use crate::frame::{self, AckRanges, Frame};
 use crate::inbox::Inbox;
-use crate::outbox::{MIN_PART_BYTES, Outbox};
+use crate::outbox::{MIN_PART_BYTES, Outbox, SWEEP_INTERVAL};
 use crate::path::Path;
 use crate::rtt::Rtt;
 use crate::session::{Greeting, Session};
@@ -517,5 +517,3 @@ const PROBE_PACKETS: u8 = 2;
 pub(crate) const HOLD: Duration = Duration::from_micros(100);
 /// Probes without an answer after which the path counts as another one.
 const PERSISTENT_PROBES: u32 = 3;
-/// How often expired payloads in the queue are turned into notices.
-const SWEEP_INTERVAL: Duration = Duration::from_millis(100);

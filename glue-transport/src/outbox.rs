@@ -1,6 +1,7 @@
 //! Payloads on their way to one peer: queued, numbered when first sent, kept until acknowledged.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use glue_net::{Instant, Payload};
 
@@ -251,6 +252,8 @@ impl<P: Payload> Outbox<P> {
     }
 }
 
+/// How often [`Outbox::sweep`] is worth calling while something is queued.
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 /// Shorter parts of a message are not worth a frame of their own.
 pub(crate) const MIN_PART_BYTES: usize = 256;
 

@@ -273,13 +273,6 @@ impl<P: Payload> Transport<P> {
         None
     }
 
-    /// Lets the next peer send: called after a batch, so that a busy peer does not keep the others waiting.
-    pub fn rotate(&mut self) {
-        if self.ready.len() > 1 {
-            self.ready.rotate_left(1);
-        }
-    }
-
     /// The next payload that arrived.
     #[must_use]
     pub fn poll_payload(&mut self) -> Option<(PeerId, Bytes)> {

@@ -22,6 +22,9 @@ use bytes::Bytes;
 use super::{DecodeError, Format};
 use crate::{EndpointId, Incarnation, NetworkId, WallTime};
 
+/// Bytes of a message's encoding in one frame, as the reference cuts it.
+pub const FRAGMENT_BYTES: usize = 8_192;
+
 /// Most bytes of an endpoint's name, a topic's name or a topic's type; a datagram with a longer one is refused.
 pub const MAX_NAME_BYTES: usize = 1_024;
 
