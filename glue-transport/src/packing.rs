@@ -1,7 +1,7 @@
 //! Fills the datagrams for one native peer.
 
 use glue_net::wire::native::{self, Hello};
-use glue_net::{Instant, Payload};
+use glue_net::{Chain, Instant, Mark, Payload};
 
 use crate::config::Config;
 use crate::flight::Packet;
@@ -12,6 +12,7 @@ use crate::weight::weight;
 
 /// A datagram being filled.
 struct Draft {
+    mark: Mark,
     start: usize,
     end: usize,
     first_fresh: u64,
@@ -22,9 +23,9 @@ struct Draft {
 
 impl<P: Payload> Native<P> {
     /// Appends the next datagram; false if there is none.
-    pub(crate) fn poll_transmit(&mut self, now: Instant, local: &Local, config: &Config, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn poll_transmit(&mut self, now: Instant, local: &Local, config: &Config, out: &mut Chain) -> bool {
         if self.session.take_hello(now) {
-            self.put_hello(local, config, out);
+            self.put_hello(local, config, out.written());
             return true;
         }
         self.polled_at = now;
@@ -36,6 +37,7 @@ impl<P: Payload> Native<P> {
         }
         let number = self.flight.next();
         let mut draft = Draft {
+            mark: out.end(),
             start: out.len(),
             end: out.len() + self.most_bytes(),
             first_fresh: self.outbox.next_number(),
@@ -43,20 +45,20 @@ impl<P: Payload> Native<P> {
             eliciting: false,
             credit: false,
         };
-        native::put_data_header(token, number, out);
+        native::put_data_header(token, number, out.written());
         let header_end = out.len();
         // A part that filled its datagram is sent again in one of its own, or it would have to be cut anew.
         if !(sendable && self.outbox.resend_exceeds(self.room())) {
-            self.put_control(now, config, sendable, &mut draft, out);
+            self.put_control(now, config, sendable, &mut draft, out.written());
         }
         if sendable {
             self.put_payloads(now, &mut draft, out);
         }
         if out.len() == header_end {
-            out.truncate(draft.start); // what waits needs more credit than is left
+            out.truncate(draft.mark); // what waits needs more credit than is left
             return false;
         }
-        self.finish(now, config, draft, out);
+        self.finish(now, config, draft, out.len());
         true
     }
 
@@ -95,7 +97,7 @@ impl<P: Payload> Native<P> {
         }
     }
 
-    fn put_payloads(&mut self, now: Instant, draft: &mut Draft, out: &mut Vec<u8>) {
+    fn put_payloads(&mut self, now: Instant, draft: &mut Draft, out: &mut Chain) {
         let (whole, most) = (self.room(), self.most_bytes() - HEADERS_BYTES);
         loop {
             let room = draft.end.saturating_sub(out.len() + frame::MAX_PAYLOAD_HEADER_BYTES);
@@ -113,7 +115,7 @@ impl<P: Payload> Native<P> {
             draft.eliciting = true;
         }
         if draft.eliciting && out.len() < draft.end && self.is_ack_wanted(out.len() - draft.start) {
-            frame::put_ack_now(out);
+            frame::put_ack_now(out.written());
             (self.unasked_bytes, self.unasked_weight) = (0, 0);
         }
     }
@@ -148,8 +150,8 @@ impl<P: Payload> Native<P> {
         self.outbox.next_queued(now, room.min(self.credit_left()), whole)
     }
 
-    fn finish(&mut self, now: Instant, config: &Config, draft: Draft, out: &[u8]) {
-        let bytes = out.len() - draft.start;
+    fn finish(&mut self, now: Instant, config: &Config, draft: Draft, end: usize) {
+        let bytes = end - draft.start;
         let fresh = draft.first_fresh..self.outbox.next_number();
         let charge = if draft.eliciting { bytes } else { 0 };
         let stamp = self.congestion.handle_sent(now, charge as u64, self.flight.bytes(), self.outbox.is_drained());

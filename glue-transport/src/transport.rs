@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use glue_net::wire::classic::{Codec, Frame};
 use glue_net::wire::native::{Datagram, Hello, Token};
-use glue_net::{EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Rng, Transmit, Via, WallClock};
+use glue_net::{Chain, EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Rng, Transmit, Via, WallClock};
 
 use crate::classic::Classic;
 use crate::config::Config;
@@ -254,7 +254,7 @@ impl<P: Payload> Transport<P> {
 
     /// Appends the next datagram. Datagrams to one peer come in a row, so that they can leave in one batch.
     #[must_use]
-    pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut Chain) -> Option<Transmit> {
         let start = out.len();
         while let Some(id) = self.ready.front().copied() {
             let Some(peer) = self.peers.get_mut(&id) else {
@@ -452,7 +452,7 @@ impl<P: Payload> Peer<P> {
         }
     }
 
-    fn poll_transmit(&mut self, now: Instant, local: &Local, config: &Config, out: &mut Vec<u8>) -> bool {
+    fn poll_transmit(&mut self, now: Instant, local: &Local, config: &Config, out: &mut Chain) -> bool {
         match &mut self.link {
             Link::Classic(classic) => classic.poll_transmit(now, local, config, out),
             Link::Native(native) => native.poll_transmit(now, local, config, out),
