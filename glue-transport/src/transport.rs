@@ -72,6 +72,8 @@ pub struct Transport<P> {
     by_address: BTreeSet<SocketAddr>,
     /// Peers that may have something to send, each once.
     ready: VecDeque<PeerId>,
+    /// What the first of them has sent in its turn.
+    turn_bytes: usize,
     /// No peer's timer is due before this.
     wake_at: Option<Instant>,
     arrived: VecDeque<(PeerId, Bytes)>,
@@ -109,6 +111,7 @@ impl<P: Payload> Transport<P> {
             by_identity: BTreeMap::new(),
             by_address: BTreeSet::new(),
             ready: VecDeque::new(),
+            turn_bytes: 0,
             wake_at: None,
             arrived: VecDeque::new(),
             events: VecDeque::new(),
@@ -252,25 +255,36 @@ impl<P: Payload> Transport<P> {
         self.wake_at
     }
 
-    /// Appends the next datagram. Datagrams to one peer come in a row, so that they can leave in one batch.
+    /// Appends the next datagram. Peers take turns; the datagrams of a turn can leave in one batch.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Chain) -> Option<Transmit> {
         let start = out.len();
         while let Some(id) = self.ready.front().copied() {
             let Some(peer) = self.peers.get_mut(&id) else {
-                self.ready.pop_front();
+                self.end_turn();
                 continue;
             };
             let to = peer.address;
             if peer.reachable && peer.poll_transmit(now, &self.local, &self.config, out) {
+                let len = out.len() - start;
                 self.arm(id);
-                return Some(Transmit { to, len: out.len() - start, via: Via::Data });
+                self.turn_bytes += len;
+                if self.turn_bytes + len > TURN_BYTES {
+                    self.end_turn();
+                    self.ready.push_back(id);
+                }
+                return Some(Transmit { to, len, via: Via::Data });
             }
             peer.ready = false;
-            self.ready.pop_front();
+            self.end_turn();
             self.arm(id);
         }
         None
+    }
+
+    fn end_turn(&mut self) {
+        self.ready.pop_front();
+        self.turn_bytes = 0;
     }
 
     /// The next payload that arrived.
@@ -459,3 +473,7 @@ impl<P: Payload> Peer<P> {
         }
     }
 }
+
+/// A turn sends one batch of the driver: what one system call takes. So a bundle for several peers goes to all of them
+/// while it is in the cache, and none waits until another's window is full.
+const TURN_BYTES: usize = glue_net::wire::MAX_DATAGRAM_BYTES;
