@@ -1,0 +1,103 @@
+//! What one peer's acks and silences mean: losses, probes, timers (RFC 9002).
+
+use std::time::Duration;
+
+use glue_net::{Instant, Payload};
+
+use crate::config::Config;
+use crate::frame::AckRanges;
+use crate::native::Native;
+use crate::outbox::SWEEP_INTERVAL;
+
+impl<P: Payload> Native<P> {
+    pub(crate) fn handle_ack(&mut self, now: Instant, config: &Config, delay: Duration, ranges: &AckRanges) {
+        let Some(highest) = ranges.first().map(|range| *range.end()) else { return };
+        if !self.flight.was_sent(highest) {
+            self.stats.malformed_frames += 1;
+            return;
+        }
+        if self.probes >= PERSISTENT_PROBES {
+            self.congestion.restart(now);
+        }
+        let newest = self.flight.get(highest).map(|packet| packet.stamp);
+        if let Some(stamp) = newest {
+            self.rtt.sample(now.since(stamp.sent_at), delay);
+        }
+        let (outbox, mut bytes) = (&mut self.outbox, 0);
+        for range in ranges {
+            self.flight.acknowledge(range, |_, packet| {
+                packet.numbers().for_each(|number| outbox.acknowledge(number));
+                bytes += packet.bytes as u64;
+            });
+        }
+        if let Some(stamp) = newest {
+            self.congestion.handle_acks(now, bytes, &stamp, self.rtt.latest(), self.flight.bytes());
+        }
+        self.probes = 0;
+        self.detect_losses(now);
+        self.arm_probe(config);
+    }
+
+    fn detect_losses(&mut self, now: Instant) {
+        let before = self.stats.packets_lost;
+        let (outbox, stats, inbox) = (&mut self.outbox, &mut self.stats, &mut self.inbox);
+        self.loss_at = self.flight.take_lost(now, self.rtt.loss_delay(), |packet| {
+            stats.packets_lost += 1;
+            packet.numbers().for_each(|number| {
+                outbox.lose(number);
+            });
+            if packet.credit {
+                inbox.renew_credit();
+            }
+        });
+        if self.stats.packets_lost > before {
+            self.congestion.handle_loss(self.rtt.latest(), self.flight.bytes());
+        }
+    }
+
+    pub(crate) fn arm_probe(&mut self, config: &Config) {
+        let wait = self.rtt.probe_timeout(config.max_ack_delay) * 2u32.saturating_pow(self.probes);
+        let at = self.last_eliciting + wait.min(config.max_probe_interval);
+        self.probe_at = self.flight.is_eliciting().then_some(at);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant, config: &Config) {
+        if self.loss_at.is_some_and(|at| at <= now) {
+            self.detect_losses(now);
+        }
+        if self.probe_at.is_some_and(|at| at <= now) {
+            self.probe(now, config);
+        }
+        if self.sweep_at.is_some_and(|at| at <= now) {
+            self.stats.expired += self.outbox.sweep(now);
+            self.sweep_at = self.outbox.has_queued().then_some(now + SWEEP_INTERVAL);
+        }
+    }
+
+    /// Sends what waits longest for its ack again, without declaring it lost (RFC 9002, section 6.2.4).
+    fn probe(&mut self, now: Instant, config: &Config) {
+        self.probes = self.probes.saturating_add(1);
+        self.probes_due = PROBE_PACKETS;
+        if self.is_silent() {
+            self.session.remind(now);
+        }
+        let outbox = &mut self.outbox;
+        let carried = self.flight.oldest().map(|packet| {
+            packet.numbers().for_each(|number| {
+                outbox.lose(number);
+            });
+            packet.credit
+        });
+        if carried == Some(true) {
+            self.inbox.renew_credit();
+        }
+        self.ping_due = !self.outbox.has_resends();
+        self.last_eliciting = now;
+        self.arm_probe(config);
+    }
+}
+
+/// Datagrams that a probe may send (RFC 9002, section 6.2.4).
+const PROBE_PACKETS: u8 = 2;
+/// Probes without an answer after which the path counts as another one.
+const PERSISTENT_PROBES: u32 = 3;
