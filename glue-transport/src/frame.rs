@@ -44,7 +44,10 @@ impl Frame {
                 return Ok(None);
             }
             return Ok(Some(match reader.u8()? {
-                PADDING => continue,
+                PADDING => {
+                    reader.skip(PADDING);
+                    continue;
+                }
                 PING => Self::Ping,
                 ACK => decode_ack(reader)?,
                 CREDIT => Self::Credit { limit: reader.varint()?, window: reader.varint()? },
@@ -58,6 +61,11 @@ impl Frame {
 
 pub(crate) fn put_ping(out: &mut Vec<u8>) {
     out.push(PING);
+}
+
+/// Appends padding until the datagram ends at `end`.
+pub(crate) fn put_padding(end: usize, out: &mut Vec<u8>) {
+    out.resize(end.max(out.len()), PADDING);
 }
 
 pub(crate) fn put_ack_now(out: &mut Vec<u8>) {

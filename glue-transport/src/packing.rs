@@ -1,6 +1,6 @@
 //! Fills the datagrams for one native peer.
 
-use glue_net::wire::native::{self, Hello};
+use glue_net::wire::native::{self, Hello, Token};
 use glue_net::{Instant, Payload};
 
 use crate::config::Config;
@@ -17,6 +17,7 @@ struct Draft {
     resent: Vec<u64>,
     eliciting: bool,
     credit: bool,
+    mtu_probe: bool,
 }
 
 impl<P: Payload> Native<P> {
@@ -31,19 +32,13 @@ impl<P: Payload> Native<P> {
         let sendable = self.is_sendable(now);
         let ack_due = self.inbox.ack_at().is_some_and(|at| at <= now);
         if !sendable && !ack_due && !self.ping_due && !self.inbox.credit_is_due() {
-            return false;
+            return self.put_mtu_probe(now, config, token, out);
         }
-        let number = self.flight.next();
-        let mut draft = Draft {
-            start: out.len(),
-            end: out.len() + self.most_bytes(),
-            first_fresh: self.outbox.next_number(),
-            resent: Vec::new(),
-            eliciting: false,
-            credit: false,
-        };
-        native::put_data_header(token, number, out);
+        let mut draft = self.draft(self.most_bytes(), out);
+        native::put_data_header(token, self.flight.next(), out);
         let header_end = out.len();
+        // As if the header was as long as it gets: what fills this datagram fits another one when it is sent again.
+        draft.end -= native::MAX_DATA_HEADER_BYTES.saturating_sub(header_end - draft.start);
         // A part that filled its datagram is sent again in one of its own, or it would have to be cut anew.
         if !(sendable && self.outbox.resend_exceeds(self.room())) {
             self.put_control(now, config, sendable, &mut draft, out);
@@ -51,10 +46,46 @@ impl<P: Payload> Native<P> {
         if sendable {
             self.put_payloads(now, &mut draft, out);
         }
+        // A ping arrives where a long datagram may not, so it goes with no payload.
+        let is_empty = draft.resent.is_empty() && draft.first_fresh == self.outbox.next_number();
+        if is_empty && std::mem::take(&mut self.ping_due) {
+            frame::put_ping(out);
+            draft.eliciting = true;
+        }
         if out.len() == header_end {
             out.truncate(draft.start); // what waits needs more credit than is left
             return false;
         }
+        self.finish(now, config, draft, out);
+        true
+    }
+
+    fn draft(&self, bytes: usize, out: &[u8]) -> Draft {
+        Draft {
+            start: out.len(),
+            end: out.len() + bytes,
+            first_fresh: self.outbox.next_number(),
+            resent: Vec::new(),
+            eliciting: false,
+            credit: false,
+            mtu_probe: false,
+        }
+    }
+
+    /// Tries a longer datagram, when there is nothing else to send now. It leaves whatever the windows say, or those
+    /// that fill them would be in its way for ever.
+    fn put_mtu_probe(&mut self, now: Instant, config: &Config, token: Token, out: &mut Vec<u8>) -> bool {
+        // A path that does not answer tells nothing of its length.
+        if self.probes > 0 {
+            return false;
+        }
+        let Some(bytes) = self.mtu.poll_probe(now) else { return false };
+        let mut draft = self.draft(bytes, out);
+        native::put_data_header(token, self.flight.next(), out);
+        frame::put_ping(out);
+        frame::put_padding(draft.end, out);
+        (draft.eliciting, draft.mtu_probe) = (true, true);
+        self.stats.mtu_probes += 1;
         self.finish(now, config, draft, out);
         true
     }
@@ -88,10 +119,6 @@ impl<P: Payload> Native<P> {
             frame::put_credit(self.inbox.take_credit(), config.socket_window_bytes, out);
             (draft.credit, draft.eliciting) = (true, true);
         }
-        if std::mem::take(&mut self.ping_due) {
-            frame::put_ping(out);
-            draft.eliciting = true;
-        }
     }
 
     fn put_payloads(&mut self, now: Instant, draft: &mut Draft, out: &mut Vec<u8>) {
@@ -101,11 +128,11 @@ impl<P: Payload> Native<P> {
             let Some(number) = self.next_payload(now, room, whole, most) else { break };
             let fresh = number >= draft.first_fresh;
             let Some(payload) = self.outbox.get(number) else { break };
-            let at = out.len();
-            frame::put_payload(number, payload.encoded_len(), out, |out| payload.encode(now, out));
-            if fresh {
-                self.credit_used += payload_bytes(out.len() - at, payload.encoded_len(), number);
-            } else {
+            let (at, len) = (out.len(), payload.encoded_len());
+            frame::put_payload(number, len, out, |out| payload.encode(now, out));
+            let bytes = payload_bytes(out.len() - at, len, number);
+            self.credit_used = self.credit_used + bytes - self.outbox.charge(number, bytes);
+            if !fresh {
                 draft.resent.push(number);
                 self.stats.payloads_resent += 1;
             }
@@ -138,7 +165,10 @@ impl<P: Payload> Native<P> {
         let charge = if draft.eliciting { bytes } else { 0 };
         let stamp = self.congestion.handle_sent(now, charge as u64, self.flight.bytes(), self.outbox.is_drained());
         let mut packet = Packet::new(charge, fresh, draft.resent, stamp);
-        packet.credit = draft.credit;
+        (packet.credit, packet.mtu_probe) = (draft.credit, draft.mtu_probe);
+        if packet.numbers().next().is_some() {
+            self.mtu.handle_use();
+        }
         self.flight.push(packet);
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += bytes as u64;
