@@ -46,9 +46,12 @@ fn what_the_path_carries_is_used_within_four_round_trips() {
         cluster.publish_for(ms(40));
         assert_eq!(datagram_bytes(&mut cluster), [bytes, bytes]);
         // Bundles and pieces follow.
-        longest.set(0);
-        cluster.publish_for(s(1));
-        assert!((bytes - 40..=bytes).contains(&longest.get()), "{} of {bytes}", longest.get());
+        for (size, slack) in [(300, 98 + 32 + 310), (30_000, 20)] {
+            longest.set(0);
+            (0..200).for_each(|_| assert!(cluster.publish(0, size)));
+            cluster.run(s(1));
+            assert!((bytes - slack..=bytes).contains(&longest.get()), "{} of {bytes} at {size}", longest.get());
+        }
         cluster.run(s(1));
         cluster.assert_complete(&[0, 1], &[(0, 1), (1, 1)]);
         let stats = cluster.stats(0, 1);
@@ -94,7 +97,8 @@ fn a_fifth_lost_at_random_is_no_black_hole() {
             cluster.publish_for(ms(500));
             at_base += datagram_bytes(&mut cluster).iter().filter(|bytes| **bytes == 1_200).count();
         }
-        assert!(at_base <= 12, "for {at_base} of 120 half seconds at the base: {:?}", cluster.stats(0, 1));
+        // Each direction may be wrong once, for the pause after a black hole.
+        assert!(at_base <= 42, "for {at_base} of 120 half seconds at the base: {:?}", cluster.stats(0, 1));
         assert!(datagram_bytes(&mut cluster).iter().all(|bytes| *bytes >= 1_400));
         cluster.run(s(30));
         cluster.assert_complete(&[0, 1], &[(0, 1), (1, 1)]);
