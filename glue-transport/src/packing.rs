@@ -110,7 +110,8 @@ impl<P: Payload> Native<P> {
     }
 
     fn put_control(&mut self, now: Instant, config: &Config, sendable: bool, draft: &mut Draft, out: &mut Vec<u8>) {
-        if self.inbox.has_unacked() {
+        // A ping repeats the ack: the one before may have gone with a datagram that was too long for the path.
+        if self.inbox.has_unacked() || (self.ping_due && !sendable) {
             // Beside data an ack is kept so short that a full bundle fits behind it.
             let room = if sendable { ACK_BESIDE_DATA_BYTES } else { ACK_ALONE_BYTES };
             self.inbox.put_ack(now, room, out);

@@ -43,7 +43,7 @@ impl<P: Payload> Native<P> {
     }
 
     fn detect_losses(&mut self, now: Instant) {
-        let before = self.stats.packets_lost;
+        let (before, black_holes) = (self.stats.packets_lost, self.stats.black_holes);
         let (outbox, stats, inbox, mtu) = (&mut self.outbox, &mut self.stats, &mut self.inbox, &mut self.mtu);
         self.loss_at = self.flight.take_lost(now, self.rtt.loss_delay(), |packet| {
             // It says something of its length and nothing of congestion.
@@ -63,6 +63,10 @@ impl<P: Payload> Native<P> {
             self.congestion.handle_loss(self.rtt.latest(), self.flight.bytes());
         }
         self.congestion.set_datagram_bytes(self.mtu.datagram_bytes() as u64);
+        // Another path: and what vanished on it would be taken for a low rate.
+        if self.stats.black_holes > black_holes {
+            self.congestion.restart(now);
+        }
     }
 
     pub(crate) fn arm_probe(&mut self, config: &Config) {
