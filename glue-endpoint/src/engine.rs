@@ -22,7 +22,7 @@ use glue_discovery::{Discovery, PeerInfo};
 use glue_fragment::{Fragment, Joined, Joiner};
 use glue_net::wire::Format;
 use glue_net::wire::classic::{self, Body, Codec, Container};
-use glue_net::{Instant, Interface, Node, PeerId, Rng, Transmit, WallClock};
+use glue_net::{Chain, Instant, Interface, Node, PeerId, Rng, Transmit, WallClock};
 use glue_topics::{Cargo, Data, PublicationId, PublishError, SubscribeError, SubscriptionId, Topics};
 use glue_transport::{Local, Transport};
 
@@ -185,8 +185,8 @@ impl Engine {
 
     // ---- out: application to network ----
 
-    fn send_next(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
-        if let Some(transmit) = self.discovery.poll_transmit(now, out) {
+    fn send_next(&mut self, now: Instant, out: &mut Chain) -> Option<Transmit> {
+        if let Some(transmit) = self.discovery.poll_transmit(now, out.written()) {
             return Some(transmit);
         }
         self.queue_cargo(now);
@@ -348,7 +348,7 @@ impl Node for Engine {
         self.note_drained(self.drain_until.is_some_and(|at| at <= now));
     }
 
-    fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+    fn poll_transmit(&mut self, now: Instant, out: &mut Chain) -> Option<Transmit> {
         self.send_next(now, out)
     }
 

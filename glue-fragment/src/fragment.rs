@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use glue_net::wire::classic::{self, FRAGMENT_BYTES};
 use glue_net::wire::{put_varint, varint_len};
-use glue_net::{Content, Instant, Payload};
+use glue_net::{Chain, Content, Instant, Payload};
 
 pub(crate) const WHOLE: u8 = 0;
 pub(crate) const PIECE: u8 = 1;
@@ -81,7 +81,8 @@ impl<C: Content> Payload for Fragment<C> {
         self.overhead() + self.range.len()
     }
 
-    fn encode(&self, now: Instant, out: &mut Vec<u8>) {
+    fn encode(&self, now: Instant, chain: &mut Chain) {
+        let out = chain.written();
         if !self.is_piece {
             out.push(WHOLE);
             self.put_head(now, out);
@@ -98,7 +99,7 @@ impl<C: Content> Payload for Fragment<C> {
                 self.put_head(now, out);
             }
         }
-        self.content.encode_body(self.range.clone(), out);
+        self.content.encode_body(self.range.clone(), chain);
     }
 
     fn cut(&mut self, room: usize) -> Option<Self> {
@@ -139,13 +140,13 @@ impl<C: Content> Payload for Fragment<C> {
             return false;
         }
         let parts = |bytes: usize| u32::try_from(bytes.div_ceil(FRAGMENT_BYTES)).unwrap_or(u32::MAX);
-        let mut payload = Vec::with_capacity(self.range.len());
+        let mut payload = Chain::default();
         self.content.encode_body(self.range.clone(), &mut payload);
         let counter = frame.correlation_id.0.iter_mut().skip(12);
         counter.zip(self.message.to_be_bytes()).for_each(|(to, from)| *to = from);
         frame.fragment_count = parts(self.content.body_len());
         frame.fragment_index = parts(self.range.start);
-        frame.payload = payload.into();
+        frame.payload = payload.to_vec().into();
         true
     }
 }

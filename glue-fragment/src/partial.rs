@@ -107,7 +107,7 @@ impl Partial {
             let more = self.front.len().max(MIN_RESERVE).min(self.total - self.front.len());
             self.front.reserve_exact(more.max(fresh.len()));
         }
-        self.front.extend_from_slice(fresh);
+        glue_net::copy_to(&mut self.front, fresh);
     }
 }
 

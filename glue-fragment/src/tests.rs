@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use glue_net::wire::classic::Frame;
-use glue_net::{Content, Instant, Payload, PeerId, Rng};
+use glue_net::{Chain, Content, Instant, Payload, PeerId, Rng};
 use proptest::prelude::*;
 
 use super::*;
@@ -27,8 +27,8 @@ impl Content for Text {
     fn body_len(&self) -> usize {
         self.body.len()
     }
-    fn encode_body(&self, range: Range<usize>, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.body.get(range).unwrap_or_default());
+    fn encode_body(&self, range: Range<usize>, out: &mut Chain) {
+        out.put(self.body.get(range).unwrap_or_default());
     }
     fn deadline(&self) -> Option<Instant> {
         None
@@ -57,10 +57,10 @@ fn text(len: usize, seed: u64) -> Text {
 }
 
 fn encode<C: Content>(fragment: &Fragment<C>) -> Bytes {
-    let mut out = Vec::new();
+    let mut out = Chain::default();
     fragment.encode(Instant::ZERO, &mut out);
     assert!(out.len() <= fragment.encoded_len(), "{} > {}", out.len(), fragment.encoded_len());
-    out.into()
+    out.to_vec().into()
 }
 
 /// All payloads of a message, cut to rooms drawn from `rng`.

@@ -3,6 +3,7 @@
 //!
 //! Nothing here decides protocol behaviour.
 
+mod chain;
 #[cfg(feature = "driver")]
 pub mod driver;
 mod id;
@@ -12,6 +13,7 @@ mod rng;
 mod time;
 pub mod wire;
 
+pub use chain::{Chain, FrozenChain, Mark, copy_to};
 pub use id::{EndpointId, Incarnation, NetworkId, ParseEndpointIdError, PeerId};
 pub use node::{Interface, Node, Transmit, Via};
 pub use payload::{Content, Payload};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
-use crate::Instant;
+use crate::{Chain, Instant};
 
 /// A protocol machine without clock, sockets or threads. The driver runs it on a real network, the simulator in
 /// virtual time.
@@ -28,7 +28,7 @@ pub trait Node {
     /// Appends the next datagram to send to `out`, and says how long it is and where it goes. `None`: nothing to send
     /// now.
     #[must_use]
-    fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit>;
+    fn poll_transmit(&mut self, now: Instant, out: &mut Chain) -> Option<Transmit>;
 
     /// When [`Node::handle_timeout`] wants to be called next.
     #[must_use]
@@ -39,7 +39,7 @@ pub trait Node {
     fn poll_event(&mut self) -> Option<Self::Event>;
 }
 
-/// One datagram to send; its bytes are the last [`Transmit::len`] of the buffer.
+/// One datagram to send; its bytes are the last [`Transmit::len`] of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// Where it goes: a peer, or a multicast group.

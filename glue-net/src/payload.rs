@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::Instant;
 use crate::wire::classic;
+use crate::{Chain, Instant};
 
 /// Something that transport carries to one peer, reliably, and encodes anew for every transmission.
 pub trait Payload: Sized {
@@ -14,7 +14,7 @@ pub trait Payload: Sized {
     fn encoded_len(&self) -> usize;
 
     /// Appends the wire form. It may depend on `now` (the time it has left to live).
-    fn encode(&self, now: Instant, out: &mut Vec<u8>);
+    fn encode(&self, now: Instant, out: &mut Chain);
 
     /// Splits off a front part of at most `room` encoded bytes; `self` keeps the rest. `None`: it fits whole, or not
     /// even a part of it fits, or it can not be cut; `self` is unchanged.
@@ -50,7 +50,7 @@ pub trait Content: Clone {
     fn body_len(&self) -> usize;
 
     /// Appends the bytes `range` of the body; what lies outside of it is left out.
-    fn encode_body(&self, range: Range<usize>, out: &mut Vec<u8>);
+    fn encode_body(&self, range: Range<usize>, out: &mut Chain);
 
     /// When it expires; `None` never.
     fn deadline(&self) -> Option<Instant>;
@@ -74,8 +74,8 @@ impl Payload for Bytes {
         self.len()
     }
 
-    fn encode(&self, _now: Instant, out: &mut Vec<u8>) {
-        out.extend_from_slice(self);
+    fn encode(&self, _now: Instant, out: &mut Chain) {
+        out.share(self.clone());
     }
 
     fn cut(&mut self, _room: usize) -> Option<Self> {

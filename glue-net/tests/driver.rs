@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::driver::{BindError, Clock, Driven, Driver, Local, SocketConfig};
-use glue_net::{Instant, Interface, Node, Transmit, Via, WallClock};
+use glue_net::{Chain, Instant, Interface, Node, Transmit, Via, WallClock};
 
 /// Sends what it is told, answers what begins with `?`, and tells all that happens to it.
 #[derive(Debug, Default)]
@@ -59,9 +59,9 @@ impl Node for Echo {
         }
     }
 
-    fn poll_transmit(&mut self, _: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+    fn poll_transmit(&mut self, _: Instant, out: &mut Chain) -> Option<Transmit> {
         let (to, via, bytes) = self.out.pop_front()?;
-        out.extend_from_slice(&bytes);
+        out.put(&bytes);
         Some(Transmit { to, len: bytes.len(), via })
     }
 

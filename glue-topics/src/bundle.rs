@@ -2,12 +2,10 @@
 //! (8 bytes, nanoseconds), expiry (varint, microseconds), then messages until the end: payload length (varint),
 //! nanoseconds since the message before (varint, 0 for the first), payload.
 
-use std::ops::Range;
 use std::time::Duration;
 
-use bytes::Bytes;
 use glue_net::wire::{put_bytes, put_varint, split_varint, varint_len};
-use glue_net::{Instant, WallTime};
+use glue_net::{Chain, FrozenChain, Instant, WallTime};
 
 use crate::message::Data;
 use crate::name::TopicName;
@@ -25,7 +23,7 @@ pub(crate) struct Post<'a> {
 /// A bundle that messages are still laid into.
 #[derive(Debug)]
 pub(crate) struct OpenBundle {
-    bytes: Vec<u8>,
+    content: Chain,
     first: u64,
     last: u64,
     /// When the first message was published.
@@ -41,11 +39,11 @@ impl OpenBundle {
     /// A bundle of one message. `names` are topic and type as they stand on the wire, see [`names`]; `capacity` is how
     /// long it is expected to become.
     pub(crate) fn new(post: &Post<'_>, names: &[u8], capacity: usize) -> Self {
-        let mut bytes = Vec::with_capacity(capacity.max(header_len(post, names) + message_len(post, 0)));
-        put_header(post, names, &mut bytes);
-        put_message(post, 0, &mut bytes);
+        let mut content = Chain::with_capacity(capacity.max(header_len(post, names)));
+        put_header(post, names, content.written());
+        put_message(post, 0, &mut content);
         Self {
-            bytes,
+            content,
             first: post.sequence,
             last: post.sequence,
             published: post.now,
@@ -55,21 +53,16 @@ impl OpenBundle {
         }
     }
 
-    /// Whether a new bundle for the message stays within `room`.
-    pub(crate) fn fits(post: &Post<'_>, names: &[u8], room: usize) -> bool {
-        header_len(post, names) + message_len(post, 0) <= room
-    }
-
     /// Adds the message that follows the last one; false, and nothing is added, if it needs a bundle of its own.
     #[inline]
     pub(crate) fn push(&mut self, post: &Post<'_>, room: usize) -> bool {
         // A clock that was set back, or far forward, gives no delta: a new bundle states its time anew.
         let delta = post.wall.as_unix_nanos().wrapping_sub(self.timestamp.as_unix_nanos());
         let Some(delta) = u64::try_from(delta).ok().filter(|delta| *delta < MAX_DELTA) else { return false };
-        if post.expiry != self.expiry || self.bytes.len() + message_len(post, delta) > room {
+        if post.expiry != self.expiry || self.content.len() + message_len(post, delta) > room {
             return false;
         }
-        put_message(post, delta, &mut self.bytes);
+        put_message(post, delta, &mut self.content);
         self.last = post.sequence;
         self.timestamp = post.wall;
         self.last_published = post.now;
@@ -77,22 +70,22 @@ impl OpenBundle {
     }
 
     pub(crate) const fn len(&self) -> usize {
-        self.bytes.len()
+        self.content.len()
     }
 
-    pub(crate) fn close(mut self, topic: TopicName) -> Bundle {
-        // It may wait long for an ack, and so may many like it.
-        if self.bytes.capacity() > 2 * self.bytes.len() {
-            self.bytes.shrink_to_fit();
-        }
+    /// Bytes of it that were copied: what the next bundle may need to make room for.
+    pub(crate) const fn copied_len(&self) -> usize {
+        self.content.end().written()
+    }
+
+    pub(crate) fn close(self, topic: TopicName) -> Bundle {
         Bundle {
             topic,
             first: self.first,
             last: self.last,
             published: self.published,
             deadline: self.last_published + self.expiry,
-            front: self.bytes,
-            payload: Bytes::new(),
+            content: self.content.freeze(),
         }
     }
 }
@@ -107,46 +100,13 @@ pub(crate) struct Bundle {
     pub(crate) published: Instant,
     /// When the last message expires.
     pub(crate) deadline: Instant,
-    front: Vec<u8>,
-    /// What follows `front`: the payload of a message that is too large to be copied.
-    payload: Bytes,
+    pub(crate) content: FrozenChain,
 }
 
 impl Bundle {
-    /// A bundle of one large message, whose payload is not copied if it is shared.
-    pub(crate) fn of_one(post: &Post<'_>, names: &[u8], topic: TopicName) -> Self {
-        let payload = post.payload.to_bytes();
-        let mut front = Vec::with_capacity(header_len(post, names) + message_len(post, 0) - payload.len());
-        put_header(post, names, &mut front);
-        put_message_header(post, 0, &mut front);
-        Self {
-            topic,
-            first: post.sequence,
-            last: post.sequence,
-            published: post.now,
-            deadline: post.now + post.expiry,
-            front,
-            payload,
-        }
-    }
-
     /// How many messages.
     pub(crate) const fn count(&self) -> u64 {
         self.last - self.first + 1
-    }
-
-    pub(crate) const fn len(&self) -> usize {
-        self.front.len() + self.payload.len()
-    }
-
-    /// Appends the bytes `range`; what lies outside is left out.
-    pub(crate) fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
-        let split = self.front.len();
-        out.extend_from_slice(clipped(&self.front, range.clone()));
-        out.extend_from_slice(clipped(
-            &self.payload,
-            range.start.saturating_sub(split)..range.end.saturating_sub(split),
-        ));
     }
 }
 
@@ -228,15 +188,14 @@ fn header_len(post: &Post<'_>, names: &[u8]) -> usize {
 }
 
 #[inline]
-fn put_message(post: &Post<'_>, delta: u64, out: &mut Vec<u8>) {
-    put_message_header(post, delta, out);
-    out.extend_from_slice(post.payload.as_slice());
-}
-
-#[inline]
-fn put_message_header(post: &Post<'_>, delta: u64, out: &mut Vec<u8>) {
-    put_varint(out, post.payload.as_slice().len() as u64);
-    put_varint(out, delta);
+fn put_message(post: &Post<'_>, delta: u64, out: &mut Chain) {
+    let payload = post.payload.as_slice();
+    put_varint(out.written(), payload.len() as u64);
+    put_varint(out.written(), delta);
+    match post.payload {
+        Data::Shared(bytes) => out.share_from(bytes),
+        Data::Slice(slice) => out.put(slice),
+    }
 }
 
 #[inline]
@@ -248,10 +207,6 @@ fn message_len(post: &Post<'_>, delta: u64) -> usize {
 /// Rounded up, so that a message never expires early; the largest varint stands for ever.
 fn micros_up(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000)).unwrap_or(MAX_VARINT).min(MAX_VARINT)
-}
-
-fn clipped(bytes: &[u8], range: Range<usize>) -> &[u8] {
-    bytes.get(range.start.min(bytes.len())..range.end.min(bytes.len())).unwrap_or_default()
 }
 
 /// A delta below it takes at most 4 bytes. A bundle is open for microseconds; a second means that a clock was set.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint, varint_len};
-use glue_net::{Content, Instant};
+use glue_net::{Chain, Content, Instant};
 
 use crate::bundle::Bundle;
 use crate::message::GapReason;
@@ -110,18 +110,18 @@ impl Content for Cargo {
 
     fn body_len(&self) -> usize {
         match &self.0 {
-            Kind::Bundle { bundle, .. } => bundle.len(),
+            Kind::Bundle { bundle, .. } => bundle.content.len(),
             Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => body.len(),
             Kind::Skip(_) => 0,
         }
     }
 
-    fn encode_body(&self, range: Range<usize>, out: &mut Vec<u8>) {
+    fn encode_body(&self, range: Range<usize>, out: &mut Chain) {
         match &self.0 {
-            Kind::Bundle { bundle, .. } => bundle.copy(range, out),
+            Kind::Bundle { bundle, .. } => bundle.content.append_to(range, out),
             Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => {
                 let range = range.start.min(body.len())..range.end.min(body.len());
-                out.extend_from_slice(body.get(range).unwrap_or_default());
+                out.share(body.slice(range));
             }
             Kind::Skip(_) => {}
         }

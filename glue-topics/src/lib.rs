@@ -6,15 +6,15 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use glue_net::{Content, EndpointId, Instant, PeerId, WallTime};
+//! use glue_net::{Chain, Content, EndpointId, Instant, PeerId, WallTime};
 //! use glue_topics::{Config, EndpointName, Item, PeerFacts, Topics, Wire};
 //!
 //! fn carry(from: (PeerId, &mut Topics), to: &mut Topics, now: Instant) {
 //!     while let Some((_, cargo)) = from.1.poll_cargo() {
-//!         let (mut head, mut body) = (Vec::new(), Vec::new());
+//!         let (mut head, mut body) = (Vec::new(), Chain::default());
 //!         cargo.encode_head(now, &mut head);
 //!         cargo.encode_body(0..cargo.body_len(), &mut body);
-//!         to.handle_cargo(now, from.0, head.into(), body.into());
+//!         to.handle_cargo(now, from.0, head.into(), body.to_vec().into());
 //!     }
 //! }
 //!

@@ -27,7 +27,7 @@ pub(crate) struct Publication {
     pub(crate) listed: bool,
     names: Vec<u8>,
     open: Option<OpenBundle>,
-    /// How long the last bundle became: the guess for the next.
+    /// How many bytes were copied into the last bundle: the guess for the next.
     last_len: usize,
     native: Vec<Target>,
     classic: Vec<ClassicTarget>,
@@ -86,18 +86,18 @@ impl Publication {
             return;
         }
         self.close(outputs, stats);
-        if OpenBundle::fits(post, &self.names, self.room) {
-            let capacity = self.last_len.min(self.room);
-            self.open = Some(OpenBundle::new(post, &self.names, capacity));
-        } else {
-            self.send(Bundle::of_one(post, &self.names, self.source.topic_name.clone()), outputs, stats);
+        let open = OpenBundle::new(post, &self.names, self.last_len.min(self.room));
+        let is_full = open.len() >= self.room;
+        self.open = Some(open);
+        if is_full {
+            self.close(outputs, stats);
         }
     }
 
     /// Closes the open bundle, if there is one: it goes to the peers that are interested now.
     pub(crate) fn close(&mut self, outputs: &mut Outputs, stats: &mut Stats) {
         if let Some(open) = self.open.take() {
-            self.last_len = open.len();
+            self.last_len = open.copied_len();
             self.send(open.close(self.source.topic_name.clone()), outputs, stats);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use glue_net::wire::classic::{Body, Codec, Container, FRAGMENT_BYTES, Frame, Ksuid};
-use glue_net::{EndpointId, Instant, Payload, Rng, WallTime};
+use glue_net::{Chain, EndpointId, Instant, Payload, Rng, WallTime};
 
 use crate::config::Config;
 use crate::outbox::{Outbox, SWEEP_INTERVAL};
@@ -130,7 +130,8 @@ impl<P: Payload> Classic<P> {
     }
 
     /// Frames may wait for an ack no longer than this before the next is sent.
-    pub(crate) fn poll_transmit(&mut self, now: Instant, local: &Local, config: &Config, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn poll_transmit(&mut self, now: Instant, local: &Local, config: &Config, chain: &mut Chain) -> bool {
+        let out = chain.written();
         if let Some((frame_id, correlation_id)) = self.acks.pop_front() {
             let ack = Frame { frame_id, correlation_id, fragment_count: 1, is_ack: true, ..Frame::default() };
             self.put(now, local, ack, out);

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
+use glue_net::Chain;
 use glue_net::wire::{DecodeError, Reader, put_varint, varint_len};
 
 const PADDING: u8 = 0;
@@ -63,9 +64,9 @@ pub(crate) fn put_ping(out: &mut Vec<u8>) {
     out.push(PING);
 }
 
-/// Appends padding until the datagram ends at `end`.
-pub(crate) fn put_padding(end: usize, out: &mut Vec<u8>) {
-    out.resize(end.max(out.len()), PADDING);
+/// Appends `bytes` of padding.
+pub(crate) fn put_padding(bytes: usize, out: &mut Vec<u8>) {
+    out.resize(out.len() + bytes, PADDING);
 }
 
 pub(crate) fn put_ack_now(out: &mut Vec<u8>) {
@@ -80,17 +81,19 @@ pub(crate) fn put_credit(limit: u64, window: u64, out: &mut Vec<u8>) {
 
 /// Appends a payload frame around what `body` appends. `len` must be its length or more; it sizes the length field, so
 /// that the body need not be moved.
-pub(crate) fn put_payload(number: u64, len: usize, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn put_payload(number: u64, len: usize, chain: &mut Chain, body: impl FnOnce(&mut Chain)) {
+    let out = chain.written();
     out.push(PAYLOAD);
     put_varint(out, number);
     let at = out.len();
     // Four bytes hold every length of a datagram; two are enough below 16 KiB. A longer form than needed is legal.
     let width = if len < 0x4000 { 2 } else { 4 };
     out.resize(at + width, 0);
-    body(out);
-    let written = u32::try_from(out.len() - at - width).unwrap_or(u32::MAX);
+    let start = chain.len();
+    body(chain);
+    let written = u32::try_from(chain.len() - start).unwrap_or(u32::MAX);
     let field = if width == 2 { (written | 0x4000) << 16 } else { written | 0x8000_0000 };
-    if let Some(slot) = out.get_mut(at..at + width) {
+    if let Some(slot) = chain.written().get_mut(at..at + width) {
         slot.iter_mut().zip(field.to_be_bytes()).for_each(|(to, from)| *to = from);
     }
 }
@@ -184,9 +187,9 @@ mod tests {
 
         #[test]
         fn a_payload_reads_back(number in 0u64..1 << 62, body: Vec<u8>, slack in 0usize..20_000) {
-            let mut out = Vec::new();
-            out.resize(3, PADDING);
-            put_payload(number, body.len() + slack, &mut out, |out| out.extend_from_slice(&body));
+            let mut chain = Chain::from(&[PADDING; 3][..]);
+            put_payload(number, body.len() + slack, &mut chain, |out| out.share(body.clone().into()));
+            let out = chain.to_vec();
             prop_assert!(out.len() <= 3 + MAX_PAYLOAD_HEADER_BYTES + body.len());
             prop_assert_eq!(decode_all(out), Ok(vec![Frame::Payload { number, body: Bytes::from(body) }]));
         }

@@ -59,12 +59,12 @@ impl Inbox {
         true
     }
 
-    /// The packet just noted asks for an ack: the second one at once, the first one within `delay`. A gap is reported at
-    /// once, so that what is missing is sent again at once. (Not by packets that ask for none: two ends would answer
-    /// each other's acks for ever.)
+    /// The packet just noted asks for an ack, within `delay`: the sender says itself when it wants one sooner. A gap is
+    /// reported at once, so that what is missing is sent again at once. (Not by packets that ask for none: two ends would
+    /// answer each other's acks for ever.)
     pub(crate) fn want_ack(&mut self, now: Instant, delay: Duration) {
         self.unacked += 1;
-        let at = if self.unacked >= 2 || self.gap { now } else { now + delay };
+        let at = if self.gap { now } else { now + delay };
         self.ack_at = Some(self.ack_at.map_or(at, |due| due.min(at)));
     }
 

@@ -131,6 +131,8 @@ impl Mtu {
     /// A datagram of `bytes` that was no probe was lost. True if that makes a black hole: the base is used from now on.
     pub(crate) fn handle_lost(&mut self, now: Instant, bytes: usize, sent_at: Instant) -> bool {
         if !self.is_above_base(bytes) {
+            // Short ones are lost too: so one of the long ones may have been lost by chance.
+            self.suspects.pop();
             return false;
         }
         if sent_at >= self.flight_at {
@@ -261,8 +263,8 @@ mod tests {
         assert!((0..100).all(|n| !mtu.handle_lost(at(20), 1_472, at(10 + n / 20))), "one flight");
         mtu.handle_acked(1_400);
         assert!((0..100).all(|_| !mtu.handle_lost(at(30), 1_472, at(20))), "another one");
-        assert!((0..100).all(|_| !mtu.handle_lost(at(40), 1_200, at(30))), "the base is not suspected");
-        assert!(!mtu.handle_lost(at(40), 1_472, at(30)));
+        assert!(!mtu.handle_lost(at(40), 1_200, at(30)), "the base is not suspected");
+        assert!((0..2).all(|_| !mtu.handle_lost(at(40), 1_472, at(30))));
         assert!(mtu.handle_lost(at(40), 1_472, at(30)));
         assert_eq!((mtu.datagram_bytes(), mtu.take_resized()), (1_200, true));
         assert!((0..100).all(|n| !mtu.handle_lost(at(50 + n), 1_472, at(39))), "what was sent before is settled");

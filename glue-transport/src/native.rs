@@ -51,6 +51,9 @@ pub(crate) struct Native<P> {
     /// Packets that may leave whatever the window says.
     pub(crate) probes_due: u8,
     pub(crate) ping_due: bool,
+    /// What was sent since an ack was asked for: length and weight.
+    pub(crate) unasked_bytes: u64,
+    pub(crate) unasked_weight: u64,
 }
 
 /// The limits that the peer announced.
@@ -91,6 +94,8 @@ impl<P: Payload> Native<P> {
             probes: 0,
             probes_due: 0,
             ping_due: false,
+            unasked_bytes: 0,
+            unasked_weight: 0,
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::classic::{self, Codec};
-use glue_net::{EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Rng, WallClock};
+use glue_net::{Chain, EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Rng, WallClock};
 
 use super::*;
 
@@ -34,7 +34,8 @@ impl Payload for Note {
     fn encoded_len(&self) -> usize {
         HEAD + if self.expired { 0 } else { self.len as usize }
     }
-    fn encode(&self, _now: Instant, out: &mut Vec<u8>) {
+    fn encode(&self, _now: Instant, chain: &mut Chain) {
+        let out = chain.written();
         out.extend_from_slice(&self.id.to_be_bytes());
         out.extend_from_slice(&self.start.to_be_bytes());
         out.extend_from_slice(&self.len.to_be_bytes());
@@ -66,9 +67,9 @@ impl Payload for Note {
         self.urgent
     }
     fn fill_frame(&self, frame: &mut classic::Frame) -> bool {
-        let mut out = Vec::new();
+        let mut out = Chain::default();
         self.encode(Instant::ZERO, &mut out);
-        frame.payload = out.into();
+        frame.payload = out.to_vec().into();
         !self.expired
     }
 }
@@ -150,12 +151,14 @@ impl Pair {
 
     fn flush(&mut self) {
         for end in 0..2 {
-            let mut out = Vec::new();
+            let mut out = Chain::default();
             let before = self.sent;
             while let Some(transmit) = self.ends[end].poll_transmit(self.now, &mut out) {
                 assert!(self.sent < before + 10_000, "sends without end");
                 assert_eq!(transmit.to, address(1 - end));
-                let bytes = out.split_off(out.len() - transmit.len);
+                let bytes = out.to_vec();
+                assert_eq!(bytes.len(), transmit.len);
+                out.clear();
                 assert!(bytes.len() <= self.interface_bytes, "{}", bytes.len());
                 let copies = 1 + u32::from(self.rng.chance(self.duplicate));
                 for _ in 0..copies {
@@ -392,9 +395,9 @@ fn hostile_frames_under_a_known_token_do_no_harm() {
     pair.run(SECOND);
     // The token is learned from a datagram, as an eavesdropper would.
     pair.ends[0].send(pair.now, PEER, note(1, 10));
-    let mut out = Vec::new();
+    let mut out = Chain::default();
     let transmit = pair.ends[0].poll_transmit(pair.now, &mut out).unwrap();
-    let header = out[out.len() - transmit.len..][..10].to_vec();
+    let header = out.to_vec()[out.len() - transmit.len..][..10].to_vec();
     let mut rng = Rng::new(9);
     for n in 0..50_000u64 {
         let mut junk = vec![0; rng.below(80) as usize + 1];
@@ -427,7 +430,7 @@ fn classic_frames_are_acked_resent_and_told_apart() {
     let now = Instant::ZERO;
     assert!(transport.handle_classic(now, PEER, frame.clone()).is_some());
     assert!(transport.handle_classic(now, PEER, frame).is_none());
-    let mut out = Vec::new();
+    let mut out = Chain::default();
     let acks = std::iter::from_fn(|| transport.poll_transmit(now, &mut out)).count();
     assert_eq!(acks, 2, "every frame is acked, also one that came before");
     transport.send(now, PEER, note(1, 100));

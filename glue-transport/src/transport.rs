@@ -8,7 +8,7 @@ use bytes::Bytes;
 use glue_net::wire::classic::{Codec, Frame};
 use glue_net::wire::native::{Datagram, Hello, Token};
 use glue_net::{
-    EndpointId, Incarnation, Instant, Interface, NetworkId, Payload, PeerId, Rng, Transmit, Via, WallClock,
+    Chain, EndpointId, Incarnation, Instant, Interface, NetworkId, Payload, PeerId, Rng, Transmit, Via, WallClock,
 };
 
 use crate::classic::Classic;
@@ -78,6 +78,8 @@ pub struct Transport<P> {
     by_address: BTreeSet<SocketAddr>,
     /// Peers that may have something to send, each once.
     ready: VecDeque<PeerId>,
+    /// What the first of them has sent in its turn.
+    turn_bytes: usize,
     /// No peer's timer is due before this.
     wake_at: Option<Instant>,
     arrived: VecDeque<(PeerId, Bytes)>,
@@ -116,6 +118,7 @@ impl<P: Payload> Transport<P> {
             by_identity: BTreeMap::new(),
             by_address: BTreeSet::new(),
             ready: VecDeque::new(),
+            turn_bytes: 0,
             wake_at: None,
             arrived: VecDeque::new(),
             events: VecDeque::new(),
@@ -275,25 +278,36 @@ impl<P: Payload> Transport<P> {
         self.wake_at
     }
 
-    /// Appends the next datagram. Datagrams to one peer come in a row, so that they can leave in one batch.
+    /// Appends the next datagram. Peers take turns; the datagrams of a turn can leave in one batch.
     #[must_use]
-    pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut Chain) -> Option<Transmit> {
         let start = out.len();
         while let Some(id) = self.ready.front().copied() {
             let Some(peer) = self.peers.get_mut(&id) else {
-                self.ready.pop_front();
+                self.end_turn();
                 continue;
             };
             let to = peer.address;
             if peer.reachable && peer.poll_transmit(now, &self.local, &self.config, out) {
+                let len = out.len() - start;
                 self.arm(id);
-                return Some(Transmit { to, len: out.len() - start, via: Via::Data });
+                self.turn_bytes += len;
+                if self.turn_bytes + len > TURN_BYTES {
+                    self.end_turn();
+                    self.ready.push_back(id);
+                }
+                return Some(Transmit { to, len, via: Via::Data });
             }
             peer.ready = false;
-            self.ready.pop_front();
+            self.end_turn();
             self.arm(id);
         }
         None
+    }
+
+    fn end_turn(&mut self) {
+        self.ready.pop_front();
+        self.turn_bytes = 0;
     }
 
     /// The next payload that arrived.
@@ -481,7 +495,7 @@ impl<P: Payload> Peer<P> {
         }
     }
 
-    fn poll_transmit(&mut self, now: Instant, local: &Local, config: &Config, out: &mut Vec<u8>) -> bool {
+    fn poll_transmit(&mut self, now: Instant, local: &Local, config: &Config, out: &mut Chain) -> bool {
         match &mut self.link {
             Link::Classic(classic) => classic.poll_transmit(now, local, config, out),
             Link::Native(native) => native.poll_transmit(now, local, config, out),
@@ -505,3 +519,7 @@ fn path(config: &Config, interfaces: &[Interface], address: SocketAddr) -> (Limi
 const IPV4_HEADER_BYTES: u32 = 20;
 const IPV6_HEADER_BYTES: u32 = 40;
 const UDP_HEADER_BYTES: u32 = 8;
+
+/// A turn sends one batch of the driver: what one system call takes. So a bundle for several peers goes to all of them
+/// while it is in the cache, and none waits until another's window is full.
+const TURN_BYTES: usize = glue_net::wire::MAX_DATAGRAM_BYTES;

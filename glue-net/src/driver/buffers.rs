@@ -40,7 +40,7 @@ impl Iterator for Burst {
 
 impl Buffers {
     pub(super) fn new() -> Self {
-        Self { current: BytesMut::zeroed(BUFFER_BYTES), lent: VecDeque::new() }
+        Self { current: new_buffer(), lent: VecDeque::new() }
     }
 
     /// Where to receive next.
@@ -54,7 +54,7 @@ impl Buffers {
         if len < LARGE_BYTES {
             return Bytes::copy_from_slice(received);
         }
-        let next = self.reclaim().unwrap_or_else(|| BytesMut::zeroed(BUFFER_BYTES));
+        let next = self.reclaim().unwrap_or_else(new_buffer);
         let whole = std::mem::replace(&mut self.current, next).freeze();
         let received = whole.slice(..len);
         if self.lent.len() == MAX_LENT {
@@ -77,6 +77,17 @@ impl Buffers {
     }
 }
 
+/// A buffer that begins on a page, as most of what the kernel copies into it does. See [`crate::copy_to`] for what happens
+/// to a copy whose target stands a little after its source, modulo a page: 64 KiB took 24 in place of 2.7 microseconds.
+fn new_buffer() -> BytesMut {
+    let mut whole = BytesMut::zeroed(BUFFER_BYTES + PAGE_BYTES);
+    let before = whole.as_ptr().align_offset(PAGE_BYTES).min(PAGE_BYTES);
+    let mut buffer = whole.split_off(before);
+    buffer.truncate(BUFFER_BYTES);
+    buffer
+}
+
+const PAGE_BYTES: usize = 4_096;
 /// The longest burst: the kernel joins datagrams up to the longest IP packet.
 const BUFFER_BYTES: usize = MAX_DATAGRAM_BYTES.next_power_of_two();
 /// Shorter bursts are copied (8 KiB takes 0.2 microseconds). So a burst holds at most 8 times its own bytes.
@@ -92,6 +103,16 @@ mod tests {
     fn receive(buffers: &mut Buffers, len: usize, fill: u8) -> Bytes {
         buffers.space()[..len].fill(fill);
         buffers.take(len)
+    }
+
+    #[test]
+    fn buffers_begin_on_a_page_and_stay_there() {
+        let mut buffers = Buffers::new();
+        for n in 0..40 {
+            assert!((buffers.space().as_ptr() as usize).is_multiple_of(PAGE_BYTES));
+            assert_eq!(buffers.space().len(), BUFFER_BYTES);
+            receive(&mut buffers, 60_000, n);
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod config;
 mod discovery;
 mod duty;
 mod gather;
+mod heap;
 mod interfaces;
 mod outlets;
 mod receive;
@@ -123,6 +124,7 @@ impl<N: Driven> Driver<N> {
             receive_buffer: data.receive_buffer(),
             clock: Clock::wall_clock(),
         })?;
+        heap::keep_freed_memory();
         let core = Core::new(node, config.gather);
         let sender = Sender::new(Arc::clone(&data), Outlets::new(interfaces.clone(), discovery.unicast()));
         let shared = Arc::new(Shared::new(core, sender, &data, waker, Box::new(sink)));

@@ -1,6 +1,6 @@
 //! The sender's duty: take what the node wants to send, and send it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use super::outlets::Outlets;
 use super::shared::Core;
 use super::socket::{DataSocket, MAX_BATCH_BYTES, MAX_BATCH_DATAGRAMS};
 use super::stats::Counters;
-use crate::{Instant, Via};
+use crate::{Chain, Instant, Mark, Via};
 
 /// The sockets that datagrams leave by, and those that are about to.
 #[derive(Debug)]
 pub(super) struct Sender {
     sockets: Option<(Arc<DataSocket>, Outlets)>,
-    bytes: Vec<u8>,
+    chain: Chain,
     batches: Vec<Batch>,
 }
 
@@ -25,7 +25,8 @@ pub(super) struct Sender {
 struct Batch {
     to: SocketAddr,
     via: Via,
-    bytes: Range<usize>,
+    range: Range<Mark>,
+    len: usize,
     /// Length of each datagram; the last may be shorter.
     segment: usize,
     datagrams: usize,
@@ -34,8 +35,8 @@ struct Batch {
 }
 
 impl Sender {
-    pub(super) const fn new(data: Arc<DataSocket>, outlets: Outlets) -> Self {
-        Self { sockets: Some((data, outlets)), bytes: Vec::new(), batches: Vec::new() }
+    pub(super) fn new(data: Arc<DataSocket>, outlets: Outlets) -> Self {
+        Self { sockets: Some((data, outlets)), chain: Chain::default(), batches: Vec::new() }
     }
 
     /// Lets go of the sockets. Nothing is sent any more.
@@ -52,12 +53,13 @@ impl Sender {
         let Some((data, _)) = &self.sockets else { return false };
         let most = if data.has_segmentation() { MAX_BATCH_DATAGRAMS } else { 1 };
         for _ in 0..ROUND_DATAGRAMS {
-            let Some(transmit) = core.node.poll_transmit(now, &mut self.bytes) else { return false };
-            let start = self.bytes.len().saturating_sub(transmit.len);
+            let start = self.chain.end();
+            let Some(transmit) = core.node.poll_transmit(now, &mut self.chain) else { return false };
             let datagram = Batch {
                 to: transmit.to,
                 via: transmit.via,
-                bytes: start..self.bytes.len(),
+                range: start..self.chain.end(),
+                len: transmit.len,
                 segment: transmit.len,
                 datagrams: 1,
                 full: most == 1,
@@ -68,7 +70,7 @@ impl Sender {
             }
             // Not in the middle of a batch, where that does no harm.
             let at_boundary = self.batches.last().is_none_or(|batch| batch.full);
-            if self.bytes.len() >= ROUND_BYTES && (at_boundary || self.bytes.len() >= ROUND_BYTES + MAX_BATCH_BYTES) {
+            if self.chain.len() >= ROUND_BYTES && (at_boundary || self.chain.len() >= ROUND_BYTES + MAX_BATCH_BYTES) {
                 return true;
             }
         }
@@ -79,18 +81,21 @@ impl Sender {
     pub(super) fn send(&mut self, counters: &Counters) {
         if let Some((data, outlets)) = &self.sockets {
             for batch in &self.batches {
-                let bytes = self.bytes.get(batch.bytes.clone()).unwrap_or_default();
-                match batch.via {
-                    Via::Data => send_data(data, batch, bytes, counters),
-                    Via::Discovery => counters.count_sent(1, bytes, &outlets.unicast(batch.to, bytes)),
-                    Via::Multicast { interface } => {
-                        counters.count_sent(1, bytes, &outlets.multicast(batch.to, interface, bytes));
+                let sent = match batch.via {
+                    Via::Data => {
+                        send_data(data, batch, &self.chain, counters);
+                        continue;
                     }
-                }
+                    Via::Discovery => outlets.unicast(batch.to, &self.chain.copy_of(batch.range.clone())),
+                    Via::Multicast { interface } => {
+                        outlets.multicast(batch.to, interface, &self.chain.copy_of(batch.range.clone()))
+                    }
+                };
+                counters.count_sent(1, batch.len, &sent);
             }
         }
         self.batches.clear();
-        self.bytes.clear();
+        self.chain.clear();
     }
 }
 
@@ -101,25 +106,27 @@ impl Batch {
             && (self.to, self.via) == (next.to, next.via)
             && next.segment <= self.segment
             && next.segment > 0
-            && self.bytes.len() + next.bytes.len() <= MAX_BATCH_BYTES
+            && self.len + next.len <= MAX_BATCH_BYTES
     }
 
     fn add(&mut self, next: &Self, most: usize) {
-        self.bytes.end = next.bytes.end;
+        self.range.end = next.range.end;
+        self.len += next.len;
         self.datagrams += 1;
-        let last = next.segment < self.segment || self.bytes.len() + self.segment > MAX_BATCH_BYTES;
+        let last = next.segment < self.segment || self.len + self.segment > MAX_BATCH_BYTES;
         self.full = last || self.datagrams >= most;
     }
 }
 
 /// Sends a batch, one by one if it is refused as a whole (no offload, or a datagram beyond the interface's MTU).
-fn send_data(data: &DataSocket, batch: &Batch, bytes: &[u8], counters: &Counters) {
-    let sent = data.send(batch.to, bytes, batch.segment);
+fn send_data(data: &DataSocket, batch: &Batch, chain: &Chain, counters: &Counters) {
+    let pieces: Vec<IoSlice<'_>> = chain.pieces(batch.range.clone()).map(IoSlice::new).collect();
+    let sent = data.send(batch.to, &pieces, batch.segment);
     if sent.is_ok() || batch.datagrams == 1 || is_full(&sent) {
-        return counters.count_sent(batch.datagrams, bytes, &sent);
+        return counters.count_sent(batch.datagrams, batch.len, &sent);
     }
-    for datagram in bytes.chunks(batch.segment) {
-        counters.count_sent(1, datagram, &data.send(batch.to, datagram, batch.segment));
+    for datagram in chain.copy_of(batch.range.clone()).chunks(batch.segment) {
+        counters.count_sent(1, datagram.len(), &data.send(batch.to, &[IoSlice::new(datagram)], batch.segment));
     }
 }
 
@@ -137,9 +144,15 @@ const ROUND_DATAGRAMS: usize = 256;
 mod tests {
     use super::*;
 
+    fn at(len: usize) -> Mark {
+        let mut chain = Chain::default();
+        chain.put(&vec![0; len]);
+        chain.end()
+    }
+
     fn datagram(start: usize, len: usize, port: u16) -> Batch {
         let to = SocketAddr::from(([127, 0, 0, 1], port));
-        Batch { to, via: Via::Data, bytes: start..start + len, segment: len, datagrams: 1, full: false }
+        Batch { to, via: Via::Data, range: at(start)..at(start + len), len, segment: len, datagrams: 1, full: false }
     }
 
     #[test]
@@ -151,7 +164,7 @@ mod tests {
         batch.add(&datagram(1_000, 1_000, 1), 64);
         batch.add(&datagram(2_000, 10, 1), 64);
         assert!(!batch.takes(&datagram(2_010, 10, 1)), "after a shorter one");
-        assert_eq!((batch.bytes, batch.datagrams), (0..2_010, 3));
+        assert_eq!((batch.range, batch.len, batch.datagrams), (at(0)..at(2_010), 2_010, 3));
     }
 
     #[test]

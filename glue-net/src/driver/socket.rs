@@ -87,15 +87,16 @@ impl DataSocket {
         Ok(Received { len, stride, from: message.address.as_ref().and_then(socket_address) })
     }
 
-    /// Sends `datagrams`, each of `segment` bytes but for the last, which may be shorter. Waits while the socket's
-    /// buffer is full.
-    pub(super) fn send(&self, to: SocketAddr, datagrams: &[u8], segment: usize) -> io::Result<()> {
+    /// Sends the datagrams that `pieces` make, each of `segment` bytes but for the last, which may be shorter. Waits while
+    /// the socket's buffer is full.
+    pub(super) fn send(&self, to: SocketAddr, pieces: &[IoSlice<'_>], segment: usize) -> io::Result<()> {
         let to = SockaddrStorage::from(self.in_family(to));
         let size = u16::try_from(segment).unwrap_or(u16::MAX);
         let batch = [ControlMessage::UdpGsoSegments(&size)];
-        let control: &[ControlMessage<'_>] = if datagrams.len() > segment { &batch } else { &[] };
+        let control: &[ControlMessage<'_>] =
+            if pieces.iter().map(|piece| piece.len()).sum::<usize>() > segment { &batch } else { &[] };
         loop {
-            match sendmsg(self.as_raw_fd(), &[IoSlice::new(datagrams)], control, MsgFlags::empty(), Some(&to)) {
+            match sendmsg(self.as_raw_fd(), pieces, control, MsgFlags::empty(), Some(&to)) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EIO) if !control.is_empty() => {

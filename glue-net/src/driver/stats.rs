@@ -45,11 +45,11 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn count_sent(&self, datagrams: usize, bytes: &[u8], sent: &io::Result<()>) {
+    pub(super) fn count_sent(&self, datagrams: usize, bytes: usize, sent: &io::Result<()>) {
         let counter = match sent {
             Ok(()) => {
                 count(&self.sends, 1);
-                count(&self.bytes_sent, bytes.len());
+                count(&self.bytes_sent, bytes);
                 &self.datagrams_sent
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => &self.send_full,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::classic::{self, Codec};
-use glue_net::{Content, EndpointId, WallTime};
+use glue_net::{Chain, Content, EndpointId, WallTime};
 use proptest::prelude::*;
 
 use super::{SECOND, World, facts, messages, ms, peer};
@@ -173,10 +173,10 @@ fn a_classic_peer_gets_every_message_in_its_codec() {
     for (_, to, mut cargo) in std::mem::take(&mut world.flight) {
         assert!(cargo.is_classic() && !cargo.is_urgent() && cargo.head_len() == 0);
         assert_eq!(cargo.deadline(), Some(world.now + SECOND));
-        let mut body = Vec::new();
+        let mut body = Chain::default();
         cargo.encode_body(0..cargo.body_len(), &mut body);
         let codec = if to == 9 { Codec::MessagePack } else { Codec::Json };
-        let message = classic::Message::decode(codec, &body.into()).unwrap();
+        let message = classic::Message::decode(codec, &body.to_vec().into()).unwrap();
         assert_eq!((message.payload.as_deref(), message.sequence_number), (Some(&b"hello"[..]), 1));
         assert_eq!((&*message.topic_name, &*message.topic_type, message.message_type), ("a", "text", 1));
         assert_eq!((message.timestamp, message.expiry), (world.wall(), SECOND));

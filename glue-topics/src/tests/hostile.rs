@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_net::{Content, Instant, WallTime};
+use glue_net::{Chain, Content, Instant, WallTime};
 use proptest::prelude::*;
 
 use super::{World, contiguous, messages, ms, peer};
 use crate::{Cargo, Config, GapReason};
 
 fn encoded(cargo: &Cargo, now: Instant) -> (Vec<u8>, Vec<u8>) {
-    let (mut head, mut body) = (Vec::new(), Vec::new());
+    let (mut head, mut body) = (Vec::new(), Chain::default());
     cargo.encode_head(now, &mut head);
     cargo.encode_body(0..cargo.body_len(), &mut body);
-    (head, body)
+    (head, body.to_vec())
 }
 
 fn message() -> impl Strategy<Value = (Vec<u8>, Duration, i64, u64)> {

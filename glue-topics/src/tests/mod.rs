@@ -11,7 +11,7 @@ mod speed;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use glue_net::{Content, EndpointId, Instant, PeerId, Rng, WallTime};
+use glue_net::{Chain, Content, EndpointId, Instant, PeerId, Rng, WallTime};
 
 use crate::{
     Cargo, Config, Delivery, EndpointName, Event, Gap, Item, Message, PeerFacts, SubscriptionId, Topics, Wire,
@@ -137,14 +137,14 @@ impl World {
     }
 
     pub(crate) fn arrive(&mut self, from: usize, to: usize, cargo: &Cargo) {
-        let (mut head, mut body) = (Vec::new(), Vec::new());
+        let (mut head, mut body) = (Vec::new(), Chain::default());
         cargo.encode_head(self.now, &mut head);
         assert!(head.len() <= cargo.head_len() && head.len() <= 2_048);
         let cut = cargo.body_len() / 3;
         cargo.encode_body(0..cut, &mut body);
         cargo.encode_body(cut..cargo.body_len() + 9, &mut body);
         assert_eq!(body.len(), cargo.body_len());
-        self.nodes[to].handle_cargo(self.now, peer(from), head.into(), body.into());
+        self.nodes[to].handle_cargo(self.now, peer(from), head.into(), body.to_vec().into());
     }
 
     /// Sends and carries until nothing is under way, and hands all out.

@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use glue_net::{Content, Instant, PeerId, WallTime};
+use glue_net::{Chain, Content, Instant, PeerId, WallTime};
 
 use super::{SECOND, World, peer};
 use crate::{Cargo, Delivery, Item};
@@ -74,10 +74,10 @@ fn speed_of_receiving() {
         let cargo: Vec<_> = (0..bodies)
             .map(|_| {
                 let [(_, cargo)] = &publish_turn(&mut world, id, count, &mut at)[..] else { panic!("one bundle") };
-                let (mut head, mut body) = (Vec::new(), Vec::new());
+                let (mut head, mut body) = (Vec::new(), Chain::default());
                 cargo.encode_head(Instant::from_nanos(at), &mut head);
                 cargo.encode_body(0..cargo.body_len(), &mut body);
-                (bytes::Bytes::from(head), bytes::Bytes::from(body))
+                (bytes::Bytes::from(head), bytes::Bytes::from(body.to_vec()))
             })
             .collect();
         let now = Instant::from_nanos(at);

@@ -9,7 +9,7 @@
 //! use std::time::Duration;
 //!
 //! use bytes::Bytes;
-//! use glue_net::{Instant, Node, Transmit, Via};
+//! use glue_net::{Chain, Instant, Node, Transmit, Via};
 //! use glue_sim::{Action, Host, Link, World};
 //!
 //! /// Sends what it is told to, and tells what it receives.
@@ -29,9 +29,9 @@
 //!         self.received.push(datagram);
 //!     }
 //!     fn handle_timeout(&mut self, _: Instant) {}
-//!     fn poll_transmit(&mut self, _: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+//!     fn poll_transmit(&mut self, _: Instant, out: &mut Chain) -> Option<Transmit> {
 //!         let (to, letter) = self.to_send.pop()?;
-//!         out.extend_from_slice(&letter);
+//!         out.put(&letter);
 //!         Some(Transmit { to, len: letter.len(), via: Via::Data })
 //!     }
 //!     fn poll_timeout(&self) -> Option<Instant> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use glue_net::{Instant, Node};
+use glue_net::{Chain, Instant, Node};
 
 use crate::host::Place;
 use crate::network::Network;
@@ -39,7 +39,7 @@ pub struct World<N: Node> {
     /// Steps since time last moved.
     steps_now: u64,
     /// What nodes write datagrams to; kept for its memory.
-    buffer: Vec<u8>,
+    buffer: Chain,
 }
 
 type Observer<N> = Box<dyn FnMut(NodeId, Instant, &<N as Node>::Event)>;
@@ -66,7 +66,7 @@ impl<N: Node> World<N> {
             keep_events: true,
             active_at: Instant::ZERO,
             steps_now: 0,
-            buffer: Vec::new(),
+            buffer: Chain::default(),
         }
     }
 
@@ -377,15 +377,15 @@ impl<N: Node> World<N> {
             if buffer.len() > KEPT_BUFFER_BYTES {
                 buffer.clear();
             }
-            let start = buffer.len();
+            let start = buffer.end();
             let Some(transmit) = node.poll_transmit(local, buffer) else {
                 buffer.truncate(start);
                 return count > 0;
             };
-            let datagram = buffer.get(start..).unwrap_or_default();
+            let datagram = buffer.copy_of(start..buffer.end());
             let len = datagram.len();
             assert!(len == transmit.len, "{id} says {} bytes and appends {len} at {now:?}", transmit.len);
-            network.send(*now, id, transmit, datagram);
+            network.send(*now, id, transmit, &datagram);
             count += 1;
             assert!(count <= MAX_OUTPUTS, "{id} sends without end at {now:?}");
         }

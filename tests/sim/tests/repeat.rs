@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
-use glue_net::{Instant, Node, Transmit, Via};
+use glue_net::{Chain, Instant, Node, Transmit, Via};
 use glue_sim::{Action, Host, Link, NodeId, World, check, seeds};
 use proptest::prelude::*;
 
@@ -51,7 +51,7 @@ impl Node for StopAndWait {
 
     fn handle_timeout(&mut self, _: Instant) {}
 
-    fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+    fn poll_transmit(&mut self, now: Instant, out: &mut Chain) -> Option<Transmit> {
         let (kind, (to, number)) = if let Some(ack) = self.acks.pop_front() {
             (ACK, ack)
         } else {
@@ -60,8 +60,8 @@ impl Node for StopAndWait {
             self.resend_at = Some(now + RESEND);
             (DATA, first)
         };
-        out.put_u8(kind);
-        out.put_u32(number);
+        out.written().put_u8(kind);
+        out.written().put_u32(number);
         Some(Transmit { to, len: 5, via: Via::Data })
     }
 

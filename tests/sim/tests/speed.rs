@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_net::{Instant, Node, Transmit, Via};
+use glue_net::{Chain, Instant, Node, Transmit, Via};
 use glue_sim::{DISCOVERY_GROUP, Host, INTERFACE, Link, World};
 
 /// Sends back what it receives; what came by multicast it only takes.
@@ -30,9 +30,9 @@ impl Node for Echo {
 
     fn handle_timeout(&mut self, _: Instant) {}
 
-    fn poll_transmit(&mut self, _: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+    fn poll_transmit(&mut self, _: Instant, out: &mut Chain) -> Option<Transmit> {
         let (to, letter) = self.out.pop_front()?;
-        out.extend_from_slice(&letter);
+        out.put(&letter);
         let via = if to.ip().is_multicast() { Via::Multicast { interface: INTERFACE } } else { Via::Data };
         Some(Transmit { to, len: letter.len(), via })
     }

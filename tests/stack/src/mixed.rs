@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_endpoint::{Command, Config, Engine, Event};
-use glue_net::{EndpointId, Incarnation, Instant, NetworkId, Node, Rng, Transmit, WallClock};
+use glue_net::{Chain, EndpointId, Incarnation, Instant, NetworkId, Node, Rng, Transmit, WallClock};
 use glue_sim::{Context, DISCOVERY_GROUP, Fate, Host, NodeId, World};
 use glue_topics::Item;
 
@@ -72,7 +72,7 @@ impl Node for Party {
         }
     }
 
-    fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+    fn poll_transmit(&mut self, now: Instant, out: &mut Chain) -> Option<Transmit> {
         match self {
             Self::Engine(engine) => engine.poll_transmit(now, out),
             Self::Classic(classic) => classic.poll_transmit(now, out),

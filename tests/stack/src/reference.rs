@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_net::{EndpointId, Instant, Node, Rng, Transmit, Via, WallClock, WallTime};
+use glue_net::{Chain, EndpointId, Instant, Node, Rng, Transmit, Via, WallClock, WallTime};
 use glue_sim::{Context, DISCOVERY_GROUP, INTERFACE};
 
 pub use container::{Announcement, Codec, Container, Frame, Message};
@@ -431,9 +431,9 @@ impl Node for Classic {
         }
     }
 
-    fn poll_transmit(&mut self, _: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+    fn poll_transmit(&mut self, _: Instant, out: &mut Chain) -> Option<Transmit> {
         let (to, via, datagram) = self.out.pop_front()?;
-        out.extend_from_slice(&datagram);
+        out.put(&datagram);
         Some(Transmit { to, len: datagram.len(), via })
     }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_net::{Instant, Node, Transmit, Via};
+use glue_net::{Chain, Instant, Node, Transmit, Via};
 use glue_sim::{Context, DISCOVERY_GROUP, Host, INTERFACE, NodeId, World};
 
 pub(crate) struct Toy {
@@ -68,12 +68,12 @@ impl Node for Toy {
         }
     }
 
-    fn poll_transmit(&mut self, _: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
+    fn poll_transmit(&mut self, _: Instant, out: &mut Chain) -> Option<Transmit> {
         if self.fault == Some(Fault::SendWithoutEnd) {
             return Some(Transmit { to: self.context.data, len: 0, via: Via::Data });
         }
         let (to, letter, via) = self.letters.pop_front()?;
-        out.extend_from_slice(&letter);
+        out.put(&letter);
         let len = letter.len() + usize::from(self.fault == Some(Fault::Overstate));
         Some(Transmit { to, len, via })
     }
