@@ -111,6 +111,7 @@ mod tests {
             prefix: 24,
             discovery: None,
             multicast: true,
+            mtu: Interface::ETHERNET_MTU,
         };
         local.replace(vec![interface(1, "10.0.0.1"), interface(2, "10.0.1.1")]);
         local

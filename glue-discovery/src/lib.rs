@@ -45,6 +45,7 @@
 //!         prefix: 24,
 //!         discovery: Some("10.0.0.5:27320".parse()?),
 //!         multicast: true,
+//!         mtu: Interface::ETHERNET_MTU,
 //!     }],
 //! );
 //! discovery.handle_timeout(Instant::ZERO);

@@ -65,15 +65,9 @@ impl Local {
         }
     }
 
-    /// The interface that `to`, a unicast address, is reached by: the one on its network; else, as the routes are not
-    /// known here, the first one that is not the loopback; else the loopback.
+    /// See [`Interface::towards`].
     pub(crate) fn towards(&self, to: IpAddr) -> Option<&Interface> {
-        let family = || self.interfaces.iter().filter(|i| i.address.is_ipv4() == to.is_ipv4());
-        let announced = || family().filter(|i| !i.address.is_unspecified());
-        announced()
-            .find(|i| i.contains(to))
-            .or_else(|| announced().find(|i| !i.address.is_loopback()))
-            .or_else(|| announced().next())
+        Interface::towards(&self.interfaces, to)
     }
 
     /// The ways to `to`: one for each interface to a multicast group, at most one to a unicast address.

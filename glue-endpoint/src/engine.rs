@@ -87,6 +87,7 @@ impl Engine {
 
     /// Takes the table of local interfaces, in place of the one before.
     pub fn handle_interfaces(&mut self, now: Instant, interfaces: Vec<Interface>) {
+        self.transport.handle_interfaces(now, interfaces.clone());
         self.discovery.handle_interfaces(now, interfaces);
         self.follow_peers(now);
     }
@@ -338,6 +339,7 @@ impl Node for Engine {
         self.discovery.handle_timeout(now);
         self.follow_peers(now);
         self.transport.handle_timeout(now);
+        self.follow_sessions();
         self.joiner.handle_timeout(now);
         self.topics.handle_timeout(now);
         self.held_until = self.held_until.filter(|at| *at > now);

@@ -76,21 +76,19 @@ impl Engine {
                 glue_discovery::Event::PeerUp { peer, info } => self.welcome(now, *peer, info),
                 glue_discovery::Event::PeerDown { peer, reason: DownReason::Expired, .. } => self.park(now, *peer),
                 glue_discovery::Event::PeerDown { peer, .. } => self.forget(*peer),
-                glue_discovery::Event::PeerMoved { peer, to, .. } => {
-                    self.transport.set_address(now, *peer, *to);
-                    self.renew_room(*peer);
-                }
+                glue_discovery::Event::PeerMoved { peer, to, .. } => self.transport.set_address(now, *peer, *to),
                 _ => {}
             }
             self.events.push_back(Event::Discovery(event));
         }
+        self.follow_sessions();
     }
 
     /// Takes what the sessions tell.
     pub(crate) fn follow_sessions(&mut self) {
         while let Some(event) = self.transport.poll_event() {
             match event {
-                glue_transport::Event::Opened(peer) => self.renew_room(peer),
+                glue_transport::Event::Resized(peer) => self.renew_room(peer),
                 glue_transport::Event::Lost(peer) => self.start_over(peer),
                 _ => {}
             }
@@ -127,7 +125,6 @@ impl Engine {
         } else {
             self.topics.handle_peer_up(peer, &facts(info));
         }
-        self.renew_room(peer);
     }
 
     /// Nothing was heard of the peer for a while. What is queued for it waits; if it comes back, all goes on.

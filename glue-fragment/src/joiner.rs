@@ -19,10 +19,18 @@ use crate::stats::Stats;
 #[derive(Debug)]
 pub struct Joiner {
     config: Config,
-    peers: BTreeMap<PeerId, BTreeMap<u64, Partial>>,
+    peers: BTreeMap<PeerId, Unfinished>,
     pub(crate) classic: ClassicJoiner,
     held: usize,
     stats: Stats,
+}
+
+/// The unfinished messages of one peer.
+#[derive(Debug, Default)]
+struct Unfinished {
+    messages: BTreeMap<u64, Partial>,
+    /// Pieces that came since there is one.
+    pieces: u64,
 }
 
 /// What a payload completed.
@@ -92,7 +100,7 @@ impl Joiner {
     /// Forgets the unfinished messages of a peer.
     pub fn handle_peer_gone(&mut self, peer: PeerId) {
         let gone = self.peers.remove(&peer).unwrap_or_default();
-        self.held -= gone.values().map(Partial::bytes).sum::<usize>();
+        self.held -= gone.messages.values().map(Partial::bytes).sum::<usize>();
         self.classic.handle_peer_gone(peer);
     }
 
@@ -112,7 +120,7 @@ impl Joiner {
     pub fn stats(&self) -> Stats {
         Stats {
             held_bytes: self.held + self.classic.held(),
-            partials: self.peers.values().map(BTreeMap::len).sum::<usize>() + self.classic.len(),
+            partials: self.peers.values().map(|peer| peer.messages.len()).sum::<usize>() + self.classic.len(),
             classic_expired: self.classic.expired(),
             over_budget: self.stats.over_budget + self.classic.over_budget(),
             ..self.stats
@@ -121,16 +129,24 @@ impl Joiner {
 
     /// Makes sure that the message has an entry; `None` if it gets none.
     fn open(&mut self, peer: PeerId, message: u64, total: usize) -> Option<()> {
-        let partials = self.peers.entry(peer).or_default();
-        if !partials.contains_key(&message) && partials.len() >= self.config.max_partials_per_peer {
-            self.stats.over_partials += 1;
-            return None;
+        let (most, limit) = (self.config.max_partials_per_peer, self.config.max_message_bytes);
+        let Unfinished { messages, pieces } = self.peers.entry(peer).or_default();
+        *pieces += 1;
+        if !messages.contains_key(&message) && messages.len() >= most {
+            let oldest = messages.iter().min_by_key(|(_, partial)| partial.touched);
+            let stale = oldest.filter(|(_, partial)| partial.touched + STALE_PIECES < *pieces);
+            let Some(partial) = stale.map(|(message, _)| *message).and_then(|stale| messages.remove(&stale)) else {
+                self.stats.over_partials += 1;
+                return None;
+            };
+            self.held -= partial.bytes();
         }
-        let (limit, stats) = (self.config.max_message_bytes, &mut self.stats);
-        partials.entry(message).or_insert_with(|| {
+        let stats = &mut self.stats;
+        let partial = messages.entry(message).or_insert_with(|| {
             stats.over_budget += u64::from(total > limit);
             Partial::new(total, total > limit)
         });
+        partial.touched = *pieces;
         Some(())
     }
 
@@ -142,7 +158,7 @@ impl Joiner {
         head: Option<Bytes>,
         piece: Bytes,
     ) -> Option<Joined> {
-        let partial = self.peers.get_mut(&peer)?.get_mut(&message)?;
+        let partial = self.peers.get_mut(&peer)?.messages.get_mut(&message)?;
         let before = partial.bytes();
         if !partial.insert(offset, head, piece) {
             self.stats.malformed += 1;
@@ -167,15 +183,19 @@ impl Joiner {
     }
 
     fn remove(&mut self, peer: PeerId, message: u64) -> Option<Partial> {
-        let partials = self.peers.get_mut(&peer)?;
-        let partial = partials.remove(&message)?;
+        let messages = &mut self.peers.get_mut(&peer)?.messages;
+        let partial = messages.remove(&message)?;
         self.held -= partial.bytes();
-        if partials.is_empty() {
+        if messages.is_empty() {
             self.peers.remove(&peer);
         }
         Some(partial)
     }
 }
+
+/// A message that got none of so many pieces never gets one: a sender's unacknowledged payloads span 65,536 numbers, before
+/// and after one that is missing. Such a one is left by a payload that was cut to be sent again and had arrived whole.
+const STALE_PIECES: u64 = 2 * 65_536;
 
 fn decode(payload: Bytes) -> Result<Part, DecodeError> {
     let mut reader = Reader::new(payload);

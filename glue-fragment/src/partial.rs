@@ -18,6 +18,8 @@ pub(crate) struct Partial {
     /// Too long: pieces are only counted, so that it is known when the last came.
     pub(crate) is_dropped: bool,
     dropped_bytes: usize,
+    /// Which of the peer's pieces came last.
+    pub(crate) touched: u64,
 }
 
 /// A message whose last piece came.

@@ -143,6 +143,24 @@ fn a_notice_of_a_piece_forgets_the_message() {
 }
 
 #[test]
+fn messages_of_which_nothing_can_be_missing_make_room() {
+    // Rests of messages that came whole.
+    let mut joiner = Joiner::new(Config { max_partials_per_peer: 4, ..Config::default() });
+    for message in 0..4 {
+        let [_, rest] = &pieces(message, text(2_000, 1), 1_500..1_501, &mut Rng::new(1))[..] else { panic!() };
+        assert_eq!(joiner.handle_payload(PEER, encode(rest)), None);
+    }
+    let mut joins = |message| {
+        let fragments = pieces(message, text(2_000, 1), 1_500..1_501, &mut Rng::new(1));
+        fragments.iter().filter_map(|fragment| joiner.handle_payload(PEER, encode(fragment))).count()
+    };
+    let refused = (4..80_000).take_while(|message| joins(*message) == 0).count();
+    assert!((65_500..65_600).contains(&refused), "{refused}");
+    assert_eq!((80_000..80_100).filter(|message| joins(*message) == 1).count(), 100);
+    assert_eq!(joiner.stats().partials, 3);
+}
+
+#[test]
 fn what_is_too_long_is_dropped_and_reported_once() {
     for (max, budget) in [(5_000, usize::MAX), (usize::MAX, 5_000)] {
         let config = Config { max_message_bytes: max, budget_bytes: budget, ..Config::default() };

@@ -77,9 +77,24 @@ pub struct Interface {
     pub discovery: Option<SocketAddr>,
     /// Whether the discovery group was joined here, so that announcements go out of it.
     pub multicast: bool,
+    /// Longest IP packet that leaves by it, in bytes.
+    pub mtu: u32,
 }
 
 impl Interface {
+    /// [`Interface::mtu`] where nothing else is known.
+    pub const ETHERNET_MTU: u32 = 1_500;
+
+    /// The interface that `to`, a unicast address, is reached by: the one on its network; else, as the routes are not
+    /// known here, the first one that is not the loopback; else the loopback.
+    pub fn towards(all: &[Self], to: IpAddr) -> Option<&Self> {
+        let family = || all.iter().filter(|i| i.address.is_ipv4() == to.is_ipv4() && !i.address.is_unspecified());
+        family()
+            .find(|i| i.contains(to))
+            .or_else(|| family().find(|i| !i.address.is_loopback()))
+            .or_else(|| family().next())
+    }
+
     /// Whether `other` is on this interface's network.
     #[must_use]
     pub fn contains(&self, other: IpAddr) -> bool {

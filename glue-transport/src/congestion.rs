@@ -102,6 +102,11 @@ impl Congestion {
         *self = Self { valid_from: now, ..Self::new(datagram_bytes, is_local) };
     }
 
+    /// Datagrams have another length from now on.
+    pub(crate) const fn set_datagram_bytes(&mut self, bytes: u64) {
+        self.datagram = bytes;
+    }
+
     /// Bytes that may be under way.
     pub(crate) fn window(&self) -> u64 {
         let least = MIN_PACKETS * self.datagram;

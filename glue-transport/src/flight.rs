@@ -20,6 +20,8 @@ pub(crate) struct Packet {
     pub(crate) resent: Vec<u64>,
     /// Whether it carried credit.
     pub(crate) credit: bool,
+    /// Whether it only tried its length.
+    pub(crate) mtu_probe: bool,
     /// When it was sent, and what the congestion controller noted.
     pub(crate) stamp: Stamp,
     /// Neither acknowledged nor lost.
@@ -28,7 +30,7 @@ pub(crate) struct Packet {
 
 impl Packet {
     pub(crate) const fn new(bytes: usize, fresh: Range<u64>, resent: Vec<u64>, stamp: Stamp) -> Self {
-        Self { bytes, fresh, resent, credit: false, stamp, open: true }
+        Self { bytes, fresh, resent, credit: false, mtu_probe: false, stamp, open: true }
     }
 
     /// All the payload numbers that it carried.

@@ -45,7 +45,10 @@ impl Frame {
                 return Ok(None);
             }
             return Ok(Some(match reader.u8()? {
-                PADDING => continue,
+                PADDING => {
+                    reader.skip(PADDING);
+                    continue;
+                }
                 PING => Self::Ping,
                 ACK => decode_ack(reader)?,
                 CREDIT => Self::Credit { limit: reader.varint()?, window: reader.varint()? },
@@ -59,6 +62,11 @@ impl Frame {
 
 pub(crate) fn put_ping(out: &mut Vec<u8>) {
     out.push(PING);
+}
+
+/// Appends `bytes` of padding.
+pub(crate) fn put_padding(bytes: usize, out: &mut Vec<u8>) {
+    out.resize(out.len() + bytes, PADDING);
 }
 
 pub(crate) fn put_ack_now(out: &mut Vec<u8>) {

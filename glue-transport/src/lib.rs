@@ -14,6 +14,7 @@ mod dedup;
 mod flight;
 mod frame;
 mod inbox;
+mod mtu;
 mod native;
 mod outbox;
 mod packing;

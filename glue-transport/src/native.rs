@@ -1,6 +1,5 @@
 //! One native peer: a session, what goes out and what comes in.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use crate::dedup::Mark;
 use crate::flight::Flight;
 use crate::frame::{self, Frame};
 use crate::inbox::Inbox;
+use crate::mtu::{Limits, Mtu};
 use crate::outbox::{MIN_PART_BYTES, Outbox, SWEEP_INTERVAL};
 use crate::path::Path;
 use crate::rtt::Rtt;
@@ -33,7 +33,9 @@ pub(crate) struct Native<P> {
     pub(crate) flight: Flight,
     pub(crate) rtt: Rtt,
     pub(crate) congestion: Congestion,
-    pub(crate) datagram_bytes: usize,
+    /// What may be tried on the path.
+    pub(crate) limits: Limits,
+    pub(crate) mtu: Mtu,
     /// What the peer takes.
     pub(crate) remote: Remote,
     /// Bytes of payload sent for the first time, in all.
@@ -67,10 +69,9 @@ impl<P: Payload> Native<P> {
         now: Instant,
         config: &Config,
         identity: (EndpointId, Incarnation),
-        address: SocketAddr,
+        (limits, is_local): (Limits, bool),
         rng: &mut Rng,
     ) -> Self {
-        let datagram_bytes = path_datagram_bytes(config, address);
         Self {
             identity,
             session: Session::new(now, rng),
@@ -80,8 +81,9 @@ impl<P: Payload> Native<P> {
             path: Path::default(),
             flight: Flight::default(),
             rtt: Rtt::new(config.initial_rtt),
-            congestion: Congestion::new(datagram_bytes as u64, address.ip().is_loopback()),
-            datagram_bytes,
+            congestion: Congestion::new(limits.base as u64, is_local),
+            limits,
+            mtu: Mtu::new(now, limits.within(MIN_DATAGRAM_BYTES)),
             remote: Remote::default(),
             credit_used: 0,
             loss_at: None,
@@ -97,13 +99,21 @@ impl<P: Payload> Native<P> {
         }
     }
 
-    pub(crate) fn set_address(&mut self, now: Instant, config: &Config, address: SocketAddr) {
-        self.datagram_bytes = path_datagram_bytes(config, address);
-        self.congestion.move_to(now, self.datagram_bytes as u64, address.ip().is_loopback());
+    /// The packets go another way from now on.
+    pub(crate) fn move_to(&mut self, now: Instant, (limits, is_local): (Limits, bool)) {
+        self.search(now, limits);
+        self.congestion.move_to(now, self.mtu.datagram_bytes() as u64, is_local);
+    }
+
+    /// Searches for the longest datagram anew.
+    pub(crate) fn search(&mut self, now: Instant, limits: Limits) {
+        self.limits = limits;
+        // A peer that claims to take less than everybody must is not believed.
+        self.mtu = Mtu::new(now, limits.within(self.remote.max_datagram.max(MIN_DATAGRAM_BYTES)));
     }
 
     /// Bytes of payload that one datagram takes in any case.
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) const fn room(&self) -> usize {
         self.most_bytes().saturating_sub(RESERVED_BYTES)
     }
 
@@ -158,6 +168,7 @@ impl<P: Payload> Native<P> {
             self.remote.credit = hello.credit;
             self.remote.window = hello.window;
             self.remote.max_datagram = usize::try_from(hello.max_datagram).unwrap_or(usize::MAX);
+            self.search(now, self.limits);
             if let Some(rtt) = rtt {
                 self.rtt.sample(rtt, Duration::ZERO);
             }
@@ -248,9 +259,8 @@ impl<P: Payload> Native<P> {
         usize::try_from(self.remote.credit.saturating_sub(self.credit_used)).unwrap_or(usize::MAX)
     }
 
-    pub(crate) fn most_bytes(&self) -> usize {
-        // A peer that claims to take less than everybody must is not believed.
-        self.datagram_bytes.min(self.remote.max_datagram.max(MIN_DATAGRAM_BYTES))
+    pub(crate) const fn most_bytes(&self) -> usize {
+        self.mtu.datagram_bytes()
     }
 
     pub(crate) fn stats(&self) -> PeerStats {
@@ -260,14 +270,10 @@ impl<P: Payload> Native<P> {
             congestion_window: self.congestion.window(),
             rtt: self.rtt.smoothed(),
             min_rtt: self.rtt.min(),
-            datagram_bytes: self.datagram_bytes,
+            datagram_bytes: self.most_bytes(),
             ..self.stats
         }
     }
-}
-
-fn path_datagram_bytes(config: &Config, address: SocketAddr) -> usize {
-    if address.ip().is_loopback() { config.loopback_datagram_bytes } else { config.base_datagram_bytes }
 }
 
 /// Headers of a datagram with one payload.

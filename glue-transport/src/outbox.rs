@@ -31,6 +31,8 @@ struct Slot<P> {
     /// `None`: acknowledged.
     payload: Option<P>,
     len: usize,
+    /// Bytes of credit that it takes.
+    charged: u64,
     queued: bool,
 }
 
@@ -149,7 +151,7 @@ impl<P: Payload> Outbox<P> {
         let number = self.next_number();
         let len = payload.encoded_len();
         self.bytes += len;
-        self.slots.push_back(Slot { payload: Some(payload), len, queued: false });
+        self.slots.push_back(Slot { payload: Some(payload), len, charged: 0, queued: false });
         number
     }
 
@@ -157,6 +159,11 @@ impl<P: Payload> Outbox<P> {
     pub(crate) fn get(&self, number: u64) -> Option<&P> {
         let index = usize::try_from(number.checked_sub(self.first)?).ok()?;
         self.slots.get(index)?.payload.as_ref()
+    }
+
+    /// Whether the payload of a number has expired, but for the peer being told.
+    pub(crate) fn is_due(&self, number: u64, now: Instant) -> bool {
+        self.get(number).and_then(Payload::deadline).is_some_and(|at| at <= now)
     }
 
     /// The payload arrived.
@@ -169,6 +176,12 @@ impl<P: Payload> Outbox<P> {
             self.slots.pop_front();
             self.first += 1;
         }
+    }
+
+    /// The payload of a number is sent as `bytes`, which it is charged. Returns what it was charged before: a lost one
+    /// may have been cut, or may have expired.
+    pub(crate) fn charge(&mut self, number: u64, bytes: u64) -> u64 {
+        self.slot_mut(number).map_or(0, |slot| std::mem::replace(&mut slot.charged, bytes))
     }
 
     /// The packet that carried the payload was lost; true if it is to be sent again.

@@ -1,6 +1,6 @@
 //! Fills the datagrams for one native peer.
 
-use glue_net::wire::native::{self, Hello};
+use glue_net::wire::native::{self, Hello, Token};
 use glue_net::{Chain, Instant, Mark, Payload};
 
 use crate::config::Config;
@@ -19,6 +19,7 @@ struct Draft {
     resent: Vec<u64>,
     eliciting: bool,
     credit: bool,
+    mtu_probe: bool,
 }
 
 impl<P: Payload> Native<P> {
@@ -33,20 +34,13 @@ impl<P: Payload> Native<P> {
         let sendable = self.is_sendable(now);
         let ack_due = self.inbox.ack_at().is_some_and(|at| at <= now);
         if !sendable && !ack_due && !self.ping_due && !self.inbox.credit_is_due() {
-            return false;
+            return self.put_mtu_probe(now, config, token, out);
         }
-        let number = self.flight.next();
-        let mut draft = Draft {
-            mark: out.end(),
-            start: out.len(),
-            end: out.len() + self.most_bytes(),
-            first_fresh: self.outbox.next_number(),
-            resent: Vec::new(),
-            eliciting: false,
-            credit: false,
-        };
-        native::put_data_header(token, number, out.written());
+        let mut draft = self.draft(self.most_bytes(), out);
+        native::put_data_header(token, self.flight.next(), out.written());
         let header_end = out.len();
+        // As if the header was as long as it gets: what fills this datagram fits another one when it is sent again.
+        draft.end -= native::MAX_DATA_HEADER_BYTES.saturating_sub(header_end - draft.start);
         // A part that filled its datagram is sent again in one of its own, or it would have to be cut anew.
         if !(sendable && self.outbox.resend_exceeds(self.room())) {
             self.put_control(now, config, sendable, &mut draft, out.written());
@@ -54,10 +48,47 @@ impl<P: Payload> Native<P> {
         if sendable {
             self.put_payloads(now, &mut draft, out);
         }
+        // A ping arrives where a long datagram may not, so it goes with no payload.
+        let is_empty = draft.resent.is_empty() && draft.first_fresh == self.outbox.next_number();
+        if is_empty && std::mem::take(&mut self.ping_due) {
+            frame::put_ping(out.written());
+            draft.eliciting = true;
+        }
         if out.len() == header_end {
             out.truncate(draft.mark); // what waits needs more credit than is left
             return false;
         }
+        self.finish(now, config, draft, out.len());
+        true
+    }
+
+    fn draft(&self, bytes: usize, out: &Chain) -> Draft {
+        Draft {
+            mark: out.end(),
+            start: out.len(),
+            end: out.len() + bytes,
+            first_fresh: self.outbox.next_number(),
+            resent: Vec::new(),
+            eliciting: false,
+            credit: false,
+            mtu_probe: false,
+        }
+    }
+
+    /// Tries a longer datagram, when there is nothing else to send now. It leaves whatever the windows say, or those
+    /// that fill them would be in its way for ever.
+    fn put_mtu_probe(&mut self, now: Instant, config: &Config, token: Token, out: &mut Chain) -> bool {
+        // A path that does not answer tells nothing of its length.
+        if self.probes > 0 {
+            return false;
+        }
+        let Some(bytes) = self.mtu.poll_probe(now) else { return false };
+        let mut draft = self.draft(bytes, out);
+        native::put_data_header(token, self.flight.next(), out.written());
+        frame::put_ping(out.written());
+        frame::put_padding(draft.end.saturating_sub(out.len()), out.written());
+        (draft.eliciting, draft.mtu_probe) = (true, true);
+        self.stats.mtu_probes += 1;
         self.finish(now, config, draft, out.len());
         true
     }
@@ -82,7 +113,8 @@ impl<P: Payload> Native<P> {
     }
 
     fn put_control(&mut self, now: Instant, config: &Config, sendable: bool, draft: &mut Draft, out: &mut Vec<u8>) {
-        if self.inbox.has_unacked() {
+        // A ping repeats the ack: the one before may have gone with a datagram that was too long for the path.
+        if self.inbox.has_unacked() || (self.ping_due && !sendable) {
             // Beside data an ack is kept so short that a full bundle fits behind it.
             let room = if sendable { ACK_BESIDE_DATA_BYTES } else { ACK_ALONE_BYTES };
             self.inbox.put_ack(now, room, out);
@@ -90,10 +122,6 @@ impl<P: Payload> Native<P> {
         if self.inbox.credit_is_due() {
             frame::put_credit(self.inbox.take_credit(), config.socket_window_bytes, out);
             (draft.credit, draft.eliciting) = (true, true);
-        }
-        if std::mem::take(&mut self.ping_due) {
-            frame::put_ping(out);
-            draft.eliciting = true;
         }
     }
 
@@ -104,11 +132,11 @@ impl<P: Payload> Native<P> {
             let Some(number) = self.next_payload(now, room, whole, most) else { break };
             let fresh = number >= draft.first_fresh;
             let Some(payload) = self.outbox.get(number) else { break };
-            let at = out.len();
-            frame::put_payload(number, payload.encoded_len(), out, |out| payload.encode(now, out));
-            if fresh {
-                self.credit_used += payload_bytes(out.len() - at, payload.encoded_len(), number);
-            } else {
+            let (at, len) = (out.len(), payload.encoded_len());
+            frame::put_payload(number, len, out, |out| payload.encode(now, out));
+            let bytes = payload_bytes(out.len() - at, len, number);
+            self.credit_used = self.credit_used + bytes - self.outbox.charge(number, bytes);
+            if !fresh {
                 draft.resent.push(number);
                 self.stats.payloads_resent += 1;
             }
@@ -156,7 +184,10 @@ impl<P: Payload> Native<P> {
         let charge = if draft.eliciting { bytes } else { 0 };
         let stamp = self.congestion.handle_sent(now, charge as u64, self.flight.bytes(), self.outbox.is_drained());
         let mut packet = Packet::new(charge, fresh, draft.resent, stamp);
-        packet.credit = draft.credit;
+        (packet.credit, packet.mtu_probe) = (draft.credit, draft.mtu_probe);
+        if packet.numbers().next().is_some() {
+            self.mtu.handle_use();
+        }
         self.flight.push(packet);
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += bytes as u64;

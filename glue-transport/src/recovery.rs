@@ -23,11 +23,15 @@ impl<P: Payload> Native<P> {
         if let Some(stamp) = newest {
             self.rtt.sample(now.since(stamp.sent_at), delay);
         }
-        let (outbox, mut bytes) = (&mut self.outbox, 0);
+        let (outbox, mtu, mut bytes) = (&mut self.outbox, &mut self.mtu, 0);
         for range in ranges {
             self.flight.acknowledge(range, |_, packet| {
                 packet.numbers().for_each(|number| outbox.acknowledge(number));
                 bytes += packet.bytes as u64;
+                match packet.mtu_probe {
+                    true => mtu.handle_probe_acked(now, packet.stamp.sent_at),
+                    false => mtu.handle_acked(packet.bytes),
+                }
             });
         }
         if let Some(stamp) = newest {
@@ -39,10 +43,15 @@ impl<P: Payload> Native<P> {
     }
 
     fn detect_losses(&mut self, now: Instant) {
-        let before = self.stats.packets_lost;
-        let (outbox, stats, inbox) = (&mut self.outbox, &mut self.stats, &mut self.inbox);
+        let (before, black_holes) = (self.stats.packets_lost, self.stats.black_holes);
+        let (outbox, stats, inbox, mtu) = (&mut self.outbox, &mut self.stats, &mut self.inbox, &mut self.mtu);
         self.loss_at = self.flight.take_lost(now, self.rtt.loss_delay(), |packet| {
+            // It says something of its length and nothing of congestion.
+            if packet.mtu_probe {
+                return mtu.handle_probe_lost(now, packet.stamp.sent_at);
+            }
             stats.packets_lost += 1;
+            stats.black_holes += u64::from(mtu.handle_lost(now, packet.bytes, packet.stamp.sent_at));
             packet.numbers().for_each(|number| {
                 outbox.lose(number);
             });
@@ -52,6 +61,11 @@ impl<P: Payload> Native<P> {
         });
         if self.stats.packets_lost > before {
             self.congestion.handle_loss(self.rtt.latest(), self.flight.bytes());
+        }
+        self.congestion.set_datagram_bytes(self.mtu.datagram_bytes() as u64);
+        // Another path: and what vanished on it would be taken for a low rate.
+        if self.stats.black_holes > black_holes {
+            self.congestion.restart(now);
         }
     }
 
@@ -81,17 +95,22 @@ impl<P: Payload> Native<P> {
         if self.is_silent() {
             self.session.remind(now);
         }
-        let outbox = &mut self.outbox;
-        let carried = self.flight.oldest().map(|packet| {
-            packet.numbers().for_each(|number| {
-                outbox.lose(number);
-            });
-            packet.credit
-        });
-        if carried == Some(true) {
+        let (outbox, most) = (&mut self.outbox, self.mtu.datagram_bytes());
+        let (mut bytes, mut credit) = (0, false);
+        if let Some(packet) = self.flight.oldest() {
+            (bytes, credit) = (packet.bytes, packet.credit);
+            // What would be cut, or has expired, may have arrived whole: it waits until it is known to be lost.
+            for number in packet.numbers().filter(|_| packet.bytes <= most) {
+                if !outbox.is_due(number, now) {
+                    outbox.lose(number);
+                }
+            }
+        }
+        if credit {
             self.inbox.renew_credit();
         }
-        self.ping_due = !self.outbox.has_resends();
+        // Its answer tells a path that takes only short datagrams from one that takes none.
+        self.ping_due = !self.outbox.has_resends() || self.mtu.is_above_base(bytes);
         self.last_eliciting = now;
         self.arm_probe(config);
     }

@@ -26,7 +26,7 @@ pub struct PeerStats {
     pub packets_received: u64,
     /// Bytes of the datagrams received.
     pub bytes_received: u64,
-    /// Datagrams that counted as lost.
+    /// Datagrams that counted as lost, but for those that only tried a length.
     pub packets_lost: u64,
     /// Payloads sent again.
     pub payloads_resent: u64,
@@ -52,6 +52,10 @@ pub struct PeerStats {
     pub rtt: Duration,
     /// The shortest round trip seen.
     pub min_rtt: Duration,
-    /// The largest datagram sent on this path, in bytes.
+    /// The largest datagram that carries payload on this path now, in bytes.
     pub datagram_bytes: usize,
+    /// Datagrams sent to try whether the path carries longer ones.
+    pub mtu_probes: u64,
+    /// Times that the path was found to carry less than before.
+    pub black_holes: u64,
 }

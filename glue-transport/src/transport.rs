@@ -7,10 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use glue_net::wire::classic::{Codec, Frame};
 use glue_net::wire::native::{Datagram, Hello, Token};
-use glue_net::{Chain, EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Rng, Transmit, Via, WallClock};
+use glue_net::{
+    Chain, EndpointId, Incarnation, Instant, Interface, NetworkId, Payload, PeerId, Rng, Transmit, Via, WallClock,
+};
 
 use crate::classic::Classic;
 use crate::config::Config;
+use crate::mtu::Limits;
 use crate::native::{HOLD, Native};
 use crate::session::Greeting;
 use crate::stats::{PeerStats, Stats};
@@ -54,6 +57,8 @@ pub enum Event {
     /// The peer has forgotten us and starts over: what was queued for it is dropped, and it will ask anew for what it
     /// wants.
     Lost(PeerId),
+    /// [`Transport::room`] has changed.
+    Resized(PeerId),
 }
 
 /// Reliable payloads to and from any number of peers.
@@ -65,6 +70,7 @@ pub struct Transport<P> {
     config: Config,
     local: Local,
     rng: Rng,
+    interfaces: Vec<Interface>,
     peers: BTreeMap<PeerId, Peer<P>>,
     by_token: BTreeMap<Token, PeerId>,
     by_identity: BTreeMap<(EndpointId, Incarnation), PeerId>,
@@ -106,6 +112,7 @@ impl<P: Payload> Transport<P> {
             config,
             local,
             rng,
+            interfaces: Vec::new(),
             peers: BTreeMap::new(),
             by_token: BTreeMap::new(),
             by_identity: BTreeMap::new(),
@@ -122,6 +129,22 @@ impl<P: Payload> Transport<P> {
     /// Sets the wall clock.
     pub const fn handle_clock(&mut self, clock: WallClock) {
         self.local.clock = clock;
+    }
+
+    /// Takes the table of local interfaces: their MTUs bound how long a datagram may be.
+    pub fn handle_interfaces(&mut self, now: Instant, interfaces: Vec<Interface>) {
+        self.interfaces = interfaces;
+        let all: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in all {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            let (limits, _) = path(&self.config, &self.interfaces, peer.address);
+            if let Link::Native(native) = &mut peer.link
+                && native.limits != limits
+            {
+                native.search(now, limits);
+            }
+            self.touch(id);
+        }
     }
 
     /// Starts to speak with a peer. A peer that is known already is only moved and resumed.
@@ -156,7 +179,7 @@ impl<P: Payload> Transport<P> {
         self.by_address.remove(&std::mem::replace(&mut state.address, address));
         self.by_address.insert(address);
         if let Link::Native(native) = &mut state.link {
-            native.set_address(now, &self.config, address);
+            native.move_to(now, path(&self.config, &self.interfaces, address));
             native.resume(now);
         }
         self.touch(peer);
@@ -372,7 +395,7 @@ impl<P: Payload> Transport<P> {
             self.by_address.remove(&peer.address);
             self.by_address.insert(from);
             peer.address = from;
-            native.set_address(now, &self.config, from);
+            native.move_to(now, path(&self.config, &self.interfaces, from));
             native.resume(now);
         }
         let arrived = &mut self.arrived;
@@ -421,17 +444,23 @@ impl<P: Payload> Transport<P> {
         identity: (EndpointId, Incarnation),
         address: SocketAddr,
     ) -> Native<P> {
-        let native = Native::new(now, &self.config, identity, address, &mut self.rng);
+        let path = path(&self.config, &self.interfaces, address);
+        let native = Native::new(now, &self.config, identity, path, &mut self.rng);
         self.by_token.insert(native.session.token(), id);
         native
     }
 
     /// Something changed at the peer: it may want to send, and its timers may have moved.
     fn touch(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(&id)
-            && !std::mem::replace(&mut peer.ready, true)
-        {
-            self.ready.push_back(id);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            if !std::mem::replace(&mut peer.ready, true) {
+                self.ready.push_back(id);
+            }
+            if let Link::Native(native) = &mut peer.link
+                && native.mtu.take_resized()
+            {
+                self.events.push_back(Event::Resized(id));
+            }
         }
         self.arm(id);
     }
@@ -473,6 +502,23 @@ impl<P: Payload> Peer<P> {
         }
     }
 }
+
+/// How long a datagram to `address` may be, and whether no network lies between.
+fn path(config: &Config, interfaces: &[Interface], address: SocketAddr) -> (Limits, bool) {
+    if address.ip().is_loopback() {
+        let (base, most) = (config.loopback_datagram_bytes, config.loopback_datagram_bytes);
+        return (Limits { base, most }, true);
+    }
+    let mtu = Interface::towards(interfaces, address.ip()).map_or(Interface::ETHERNET_MTU, |interface| interface.mtu);
+    let headers = if address.is_ipv4() { IPV4_HEADER_BYTES } else { IPV6_HEADER_BYTES } + UDP_HEADER_BYTES;
+    let most = usize::try_from(mtu.saturating_sub(headers)).unwrap_or(usize::MAX);
+    let base = config.base_datagram_bytes;
+    (Limits { base, most: most.min(config.max_datagram_bytes).max(base) }, false)
+}
+
+const IPV4_HEADER_BYTES: u32 = 20;
+const IPV6_HEADER_BYTES: u32 = 40;
+const UDP_HEADER_BYTES: u32 = 8;
 
 /// A turn sends one batch of the driver: what one system call takes. So a bundle for several peers goes to all of them
 /// while it is in the cache, and none waits until another's window is full.

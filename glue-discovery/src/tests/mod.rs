@@ -31,7 +31,8 @@ fn socket(text: &str) -> SocketAddr {
 /// 10.0.0.1 on 10.0.0.0/24.
 fn interface(index: u32, address: &str, prefix: u8) -> Interface {
     let address = address.parse().unwrap();
-    Interface { index, address, prefix, discovery: Some(SocketAddr::new(address, 27_320)), multicast: true }
+    let discovery = Some(SocketAddr::new(address, 27_320));
+    Interface { index, address, prefix, discovery, multicast: true, mtu: Interface::ETHERNET_MTU }
 }
 
 fn config() -> Config {

@@ -96,6 +96,7 @@ impl Discovery {
             address: found.address,
             prefix: found.prefix,
             discovery: self.discovery_address(found),
+            mtu: found.mtu,
             multicast: self.is_multicast(found) && announced.insert((found.index, found.address.is_ipv4())),
         };
         chosen.iter().map(interface).collect()

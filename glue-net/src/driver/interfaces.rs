@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use if_addrs::{IfAddr, get_if_addrs};
 
+use crate::Interface;
+
 /// An address of an interface that is up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
@@ -12,6 +14,7 @@ pub(super) struct Found {
     pub(super) index: u32,
     pub(super) address: IpAddr,
     pub(super) prefix: u8,
+    pub(super) mtu: u32,
 }
 
 /// The addresses of all interfaces that are up, ordered by interface. Link-local IPv6 addresses are left out: without
@@ -61,7 +64,14 @@ fn found(entry: if_addrs::Interface) -> Option<Found> {
         IfAddr::V6(v6) if v6.is_link_local() => return None,
         IfAddr::V6(v6) => (v6.ip.into(), v6.prefixlen),
     };
-    Some(Found { name: entry.name, index: entry.index?, address, prefix })
+    let mtu = mtu(&entry.name).unwrap_or(Interface::ETHERNET_MTU);
+    Some(Found { name: entry.name, index: entry.index?, address, prefix, mtu })
+}
+
+/// The longest packet of an interface. `name` may carry the label of an address behind a colon.
+fn mtu(name: &str) -> Option<u32> {
+    let name = name.split(':').next()?;
+    std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?.trim().parse().ok()
 }
 
 const DISCARD_PORT: u16 = 9;
@@ -76,6 +86,7 @@ mod tests {
             index,
             address: address.parse().unwrap(),
             prefix,
+            mtu: 1_500,
         };
         vec![found("lo", 1, "127.0.0.1", 8), found("net0", 2, "192.0.2.2", 24), found("net0", 2, "2001:db8::2", 64)]
     }
@@ -92,6 +103,13 @@ mod tests {
     fn the_known_ones_are_listed() {
         assert_eq!(describe(&two()), "lo (127.0.0.1), net0 (192.0.2.2), net0 (2001:db8::2)");
         assert_eq!(describe(&[]), "none");
+    }
+
+    #[test]
+    fn the_mtu_is_read() {
+        assert_eq!(mtu("lo"), Some(65_536));
+        assert_eq!(mtu("lo:label"), mtu("lo"));
+        assert_eq!(mtu("no-such-interface"), None);
     }
 
     #[test]

@@ -43,6 +43,12 @@ impl Reader {
         self.0
     }
 
+    /// Passes over what is equal to `byte`.
+    pub fn skip(&mut self, byte: u8) {
+        let len = self.0.iter().take_while(|next| **next == byte).count();
+        self.0.advance(len);
+    }
+
     /// One byte.
     ///
     /// # Errors

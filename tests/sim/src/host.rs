@@ -62,6 +62,9 @@ pub struct Host {
     pub groups: Vec<SocketAddr>,
     /// Multicast stays on its segment, unicast goes everywhere. Default 0.
     pub segment: u8,
+    /// What its interface says is the longest packet, in bytes with headers. Default 1500. What passes is up to
+    /// [`Link::mtu`](crate::Link::mtu).
+    pub mtu: u32,
     /// How it takes datagrams in.
     pub receive: Receive,
     /// What its monotonic clock shows at the start of the world. Default zero.
@@ -102,6 +105,13 @@ impl Host {
         self
     }
 
+    /// Sets what its interface says is the longest packet.
+    #[must_use]
+    pub const fn mtu(mut self, bytes: u32) -> Self {
+        self.mtu = bytes;
+        self
+    }
+
     /// Sets how it takes datagrams in.
     #[must_use]
     pub const fn receive(mut self, receive: Receive) -> Self {
@@ -134,6 +144,7 @@ impl Default for Host {
             discovery_port: Some(DISCOVERY_PORT),
             groups: vec![DISCOVERY_GROUP],
             segment: 0,
+            mtu: Interface::ETHERNET_MTU,
             receive: Receive::default(),
             clock_offset: Duration::ZERO,
             drift_ppm: 0,
@@ -195,6 +206,7 @@ pub(crate) struct Place {
     pub(crate) groups: Vec<SocketAddr>,
     pub(crate) segment: u8,
     prefix: u8,
+    mtu: u32,
 }
 
 impl Place {
@@ -209,6 +221,7 @@ impl Place {
             groups: host.groups.clone(),
             segment: host.segment,
             prefix: host.prefix,
+            mtu: host.mtu,
         }
     }
 
@@ -231,6 +244,7 @@ impl Place {
             prefix: self.prefix,
             discovery: self.discovery(),
             multicast: !self.groups.is_empty(),
+            mtu: self.mtu,
         }]
     }
 }

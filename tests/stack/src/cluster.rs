@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use glue_endpoint::{Config, Engine, Event};
+use glue_endpoint::{Config, Engine, Event, PeerStats};
 use glue_net::{EndpointId, Incarnation, Instant, PeerId, Rng, WallClock};
 use glue_sim::{Context, DISCOVERY_GROUP, Host, NodeId, Receive, World};
 use glue_topics::{Item, PublicationId};
@@ -35,6 +35,8 @@ pub struct Plan {
     pub max_size: u64,
     /// Bytes of each endpoint's socket buffer.
     pub socket_bytes: usize,
+    /// What each endpoint's interface says is the longest packet.
+    pub interface_mtu: u32,
 }
 
 impl Default for Plan {
@@ -44,6 +46,7 @@ impl Default for Plan {
             expiry: Duration::from_secs(60),
             max_size: 300,
             socket_bytes: 212_992,
+            interface_mtu: 1_500,
         }
     }
 }
@@ -86,7 +89,8 @@ impl Cluster {
             .map(|index| {
                 let id = EndpointId::from_integer(i64::try_from(index).expect("small") + 1);
                 let receive = Receive { buffer_bytes: plan.socket_bytes, ..Receive::default() };
-                let node = world.add_node(Host::default().receive(receive), move |context| engine(id, &plan, context));
+                let host = Host::default().receive(receive).mtu(plan.interface_mtu);
+                let node = world.add_node(host, move |context| engine(id, &plan, context));
                 Member { node, id, life: 0, publication: None }
             })
             .collect();
@@ -174,6 +178,16 @@ impl Cluster {
         self.world.restart(self.members[index].node);
         let member = &mut self.members[index];
         (member.life, member.publication) = (member.life + 1, None);
+    }
+
+    /// What a member has exchanged with another one.
+    ///
+    /// # Panics
+    /// If they do not know each other.
+    pub fn stats(&mut self, index: usize, other: usize) -> PeerStats {
+        let id = self.members[other].id;
+        let peers = self.world.call(self.members[index].node, |engine, _| engine.report_peers()).unwrap_or_default();
+        peers.into_iter().find(|peer| peer.info.id == id).expect("a peer").stats
     }
 
     /// The name of what a member publishes in its present life.

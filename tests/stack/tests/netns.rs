@@ -125,6 +125,62 @@ fn a_new_address_is_followed_and_nothing_is_lost() {
 }
 
 #[test]
+fn datagrams_are_as_long_as_the_cable_allows() {
+    let Some(mut lab) = lab() else { return };
+    for (mtu, datagram_bytes) in [(1_500, 1_472), (9_000, 8_972), (1_400, 1_372)] {
+        let (a, b) = (format!("a{mtu}"), format!("b{mtu}"));
+        lab.host(&a);
+        lab.host(&b);
+        lab.cable((&a, "eth0"), (&b, "eth0"));
+        for (host, address) in [(&a, "10.99.5.1/24"), (&b, "10.99.5.2/24")] {
+            lab.ip(host, &format!("link set eth0 mtu {mtu}"));
+            lab.ip(host, &format!("addr add {address} dev eth0"));
+        }
+        let mut hosts = [(&*a, start(&lab, &a, &[])), (&*b, start(&lab, &b, &[]))];
+        meet(&mut hosts);
+        let [(_, at_a), (_, at_b)] = &mut hosts;
+        at_a.say("publish 1000");
+        assert_eq!(at_b.await_line("all", DEADLINE), format!("{a} 1000"));
+        at_a.say(&format!("path {b}"));
+        assert_eq!(at_a.await_line("path", DEADLINE), format!("{datagram_bytes} 0"));
+    }
+}
+
+#[test]
+fn a_cable_that_becomes_shorter_loses_nothing() {
+    let Some(mut lab) = lab() else { return };
+    for host in ["a", "b", "router"] {
+        lab.host(host);
+    }
+    // In the middle, where the endpoints do not see it.
+    lab.ip("router", "link add br0 type bridge mcast_snooping 0");
+    lab.ip("router", "link set br0 up");
+    for (host, address) in [("a", "10.99.6.1/24"), ("b", "10.99.6.2/24")] {
+        let port = format!("to_{host}");
+        lab.cable(("router", &port), (host, "eth0"));
+        lab.ip("router", &format!("link set {port} master br0"));
+        lab.ip(host, &format!("addr add {address} dev eth0"));
+        // What leaves in one call would pass the bridge unsegmented, whatever its MTU.
+        lab.ip(host, "link set eth0 gso_max_segs 1");
+    }
+    let mut hosts = [("a", start(&lab, "a", &[])), ("b", start(&lab, "b", &[]))];
+    meet(&mut hosts);
+    let [(_, a), (_, b)] = &mut hosts;
+    a.say("stream 4000");
+    while number(b, "a") < 50 {}
+    a.say("path b");
+    assert_eq!(a.await_line("path", DEADLINE), "1472 0");
+    lab.ip("router", "link set to_b mtu 1300");
+    let changed = Instant::now();
+    // The child tells if one is missing.
+    let goal = number(b, "a") + 50;
+    while number(b, "a") < goal {}
+    println!("fifty messages {:?} after the change", changed.elapsed());
+    a.say("path b");
+    assert_eq!(a.await_line("path", DEADLINE), "1200 1");
+}
+
+#[test]
 fn an_interface_that_appears_later_is_used() {
     let Some(mut lab) = lab() else { return };
     lab.host("a");
@@ -199,7 +255,8 @@ enum Mode {
     /// Publishes something now and then, so that others see that it reaches them.
     Greeting,
     Silent,
-    Streaming(u64),
+    /// Numbers so many, in messages of this size.
+    Streaming(u64, usize),
 }
 
 /// Publishes as the parent says, and tells of what others publish.
@@ -228,15 +285,20 @@ async fn host() {
                         }
                     }
                     Some(("next", from)) => reader.asked = Some(from.to_owned()),
-                    _ => mode = Mode::Streaming(0),
+                    Some(("path", name)) => {
+                        let stats = endpoint.peers().into_iter().find(|peer| peer.info.name == name).unwrap().stats;
+                        child::tell(&format!("path {} {}", stats.datagram_bytes, stats.black_holes));
+                    }
+                    Some((_, size)) => mode = Mode::Streaming(0, size.parse().unwrap()),
+                    None => mode = Mode::Streaming(0, 0),
                 }
             }
             _ = ticks.tick() => match &mut mode {
                 Mode::Greeting => publisher.publish(EXPIRY, "hello").await.unwrap(),
                 Mode::Silent => {}
-                Mode::Streaming(number) => {
+                Mode::Streaming(number, size) => {
                     *number += 1;
-                    publisher.publish(EXPIRY, format!("{number} 0").as_str()).await.unwrap();
+                    publisher.publish(EXPIRY, format!("{number} {:0>size$}", 0).as_str()).await.unwrap();
                 }
             },
             item = subscription.recv_item() => reader.take(&item.unwrap()),

@@ -39,6 +39,8 @@ async fn two_endpoints_meet_by_multicast_and_exchange() {
         }
         assert_eq!(subscription.missed(), 0);
     }
+    let stats = a.endpoint.peers().first().unwrap().stats;
+    assert_eq!((stats.datagram_bytes, stats.mtu_probes), (65_507, 0), "nothing is tried on loopback");
     assert!(a.endpoint.close(DEADLINE).await && b.endpoint.close(DEADLINE).await, "all is acknowledged");
 }
 
