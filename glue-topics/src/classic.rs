@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glue_net::wire::classic;
-use glue_net::{EndpointId, Instant, WallTime};
+use glue_net::{EndpointId, Incarnation, Instant, WallTime};
 
 use crate::batch::Batch;
 use crate::message::{Message, Source};
@@ -208,6 +208,7 @@ fn source(message: &classic::Message, sink: &Sink<'_>) -> Option<Source> {
     }
     Some(Source {
         endpoint_id: message.endpoint_id,
+        incarnation: Incarnation::default(),
         endpoint_name: EndpointName::new(&message.endpoint_name),
         topic_name: TopicName::foreign(&message.topic_name, sink.config.max_topic_bytes)?,
         topic_type: TypeName::foreign(&message.topic_type, sink.config.max_type_bytes)?,

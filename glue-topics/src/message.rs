@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_net::{EndpointId, Instant, WallTime};
+use glue_net::{EndpointId, Incarnation, Instant, WallTime};
 
 use crate::name::{EndpointName, TopicName, TypeName};
 
@@ -14,6 +14,8 @@ use crate::name::{EndpointName, TopicName, TypeName};
 pub struct Source {
     /// The publisher.
     pub endpoint_id: EndpointId,
+    /// Which of the publisher's lives: a later one is larger, and counts its messages anew. Zero for a classic publisher.
+    pub incarnation: Incarnation,
     /// The publisher's name.
     pub endpoint_name: EndpointName,
     /// The topic.

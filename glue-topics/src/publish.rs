@@ -142,6 +142,7 @@ impl Topics {
         old.into_iter().for_each(|old| self.end(old));
         let source = Source {
             endpoint_id: self.id,
+            incarnation: self.incarnation,
             endpoint_name: self.name.clone(),
             topic_name: topic_name.clone(),
             topic_type,

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use glue_net::{EndpointId, PeerId};
+use glue_net::{EndpointId, Incarnation, PeerId};
 
 use crate::batch::Batch;
 use crate::config::Config;
@@ -68,6 +68,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) own_id: EndpointId,
     pub(crate) peer: PeerId,
     pub(crate) endpoint_id: EndpointId,
+    pub(crate) incarnation: Incarnation,
     pub(crate) endpoint_name: &'a EndpointName,
     pub(crate) config: &'a Config,
     pub(crate) subscriptions: &'a Subscriptions,
@@ -314,7 +315,7 @@ impl Audience {
 impl Sink<'_> {
     pub(crate) fn source(&self, topic_name: TopicName, topic_type: TypeName) -> Arc<Source> {
         let (endpoint_id, endpoint_name) = (self.endpoint_id, self.endpoint_name.clone());
-        Arc::new(Source { endpoint_id, endpoint_name, topic_name, topic_type })
+        Arc::new(Source { endpoint_id, incarnation: self.incarnation, endpoint_name, topic_name, topic_type })
     }
 
     pub(crate) fn tell_mismatch(&mut self, source: &Source, ours: TypeName) {

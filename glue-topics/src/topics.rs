@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use glue_net::{EndpointId, PeerId};
+use glue_net::{EndpointId, Incarnation, PeerId};
 
 use crate::cargo::Cargo;
 use crate::classic::Hold;
@@ -23,6 +23,7 @@ use crate::subscriptions::{SubscribeError, SubscriptionId, Subscriptions};
 pub struct Topics {
     pub(crate) config: Config,
     pub(crate) id: EndpointId,
+    pub(crate) incarnation: Incarnation,
     pub(crate) name: EndpointName,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) publications: Publications,
@@ -36,15 +37,16 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// The topics of the endpoint `id`, called `name`.
+    /// The topics of the endpoint `id`, called `name`, in one of its lives.
     ///
     /// # Errors
     /// [`ConfigError`] if a setting is out of range.
-    pub fn new(config: Config, id: EndpointId, name: &str) -> Result<Self, ConfigError> {
+    pub fn new(config: Config, id: EndpointId, incarnation: Incarnation, name: &str) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
             config,
             id,
+            incarnation,
             name: EndpointName::new(name),
             subscriptions: Subscriptions::default(),
             publications: Publications::default(),
@@ -186,8 +188,17 @@ impl Topics {
     ) -> Option<T> {
         let Self { config, subscriptions, outputs, stats, .. } = self;
         let peer = self.peers.get_mut(&id)?;
-        let (own_id, endpoint_id, endpoint_name) = (self.id, peer.id, &peer.name);
-        let mut sink = Sink { own_id, peer: id, endpoint_id, endpoint_name, config, subscriptions, outputs, stats };
+        let mut sink = Sink {
+            own_id: self.id,
+            peer: id,
+            endpoint_id: peer.id,
+            incarnation: peer.incarnation,
+            endpoint_name: &peer.name,
+            config,
+            subscriptions,
+            outputs,
+            stats,
+        };
         Some(with(&mut peer.incoming, &mut sink))
     }
 

@@ -11,7 +11,7 @@ mod lan;
 
 use std::time::Duration;
 
-use glue_net::{Content, EndpointId, Instant, PeerId};
+use glue_net::{Content, EndpointId, Incarnation, Instant, PeerId};
 use glue_topics::{Config, EndpointName, PeerFacts, Topics, Wire};
 
 pub use lan::{Datagram, Lan, Path};
@@ -31,11 +31,15 @@ pub const SUBSCRIBER: PeerId = PeerId(1);
 pub fn publisher(topics: &[String], room: usize) -> Topics {
     let mut config = Config::default();
     config.max_idle_publications = 0;
-    let facts =
-        |id, name| PeerFacts { id: EndpointId::from_integer(id), name: EndpointName::new(name), wire: Wire::Native };
-    let mut publisher = Topics::new(config, EndpointId::from_integer(1), "publisher").expect("good settings");
+    let facts = |id, name| PeerFacts {
+        id: EndpointId::from_integer(id),
+        incarnation: LIFE,
+        name: EndpointName::new(name),
+        wire: Wire::Native,
+    };
+    let mut publisher = Topics::new(config, EndpointId::from_integer(1), LIFE, "publisher").expect("good settings");
     let mut subscriber =
-        Topics::new(Config::default(), EndpointId::from_integer(2), "subscriber").expect("good settings");
+        Topics::new(Config::default(), EndpointId::from_integer(2), LIFE, "subscriber").expect("good settings");
     publisher.handle_peer_up(SUBSCRIBER, &facts(2, "subscriber"));
     subscriber.handle_peer_up(PeerId(0), &facts(1, "publisher"));
     for topic in topics {
@@ -50,3 +54,5 @@ pub fn publisher(topics: &[String], room: usize) -> Topics {
     publisher.set_room(SUBSCRIBER, room);
     publisher
 }
+
+const LIFE: Incarnation = Incarnation(1);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use glue_net::{EndpointId, Instant};
-use glue_topics::{Gap, GapReason, Message};
+use glue_topics::{Gap, GapReason, Message, Source};
 
 /// A subscriber, in one of its lives.
 type Reader = (usize, u32);
@@ -50,6 +50,7 @@ impl Books {
     /// If the message was never published, comes twice, out of order, changed, or expired.
     pub fn deliver(&mut self, reader: Reader, at: Instant, slack: Duration, message: &Message) {
         let life = life_of(message);
+        assert_eq!(message.payload.first_chunk(), Some(&life.to_be_bytes()), "the life in which it was published");
         let stream = (message.endpoint_id, life, message.topic_name.to_string());
         let sequence = message.sequence_number;
         let index = usize::try_from(sequence - 1).expect("small numbers");
@@ -68,11 +69,8 @@ impl Books {
     ///
     /// # Panics
     /// If it does not follow what came before, or says that messages expired which have not.
-    pub fn miss(&mut self, reader: Reader, life: u32, at: Instant, gap: &Gap) {
-        // A gap does not say which life of its publisher it is from: it is the one that it goes on from.
-        let stream_of = |life| (gap.source.endpoint_id, life, gap.source.topic_name.to_string());
-        let follows = |life: &u32| self.read.get(&(reader, stream_of(*life))).is_some_and(|c| c.last + 1 == gap.from);
-        let stream = stream_of((0..=life).rev().find(follows).unwrap_or(life));
+    pub fn miss(&mut self, reader: Reader, at: Instant, gap: &Gap) {
+        let stream = (gap.source.endpoint_id, life_of(&gap.source), gap.source.topic_name.to_string());
         if gap.reason == GapReason::Expired {
             let entries = self.published.get(&stream).map_or(&[][..], |entries| entries);
             let from = usize::try_from(gap.from - 1).expect("small numbers");
@@ -132,7 +130,7 @@ pub(crate) fn payload(life: u32, sequence: u64, size: usize) -> Vec<u8> {
     bytes
 }
 
-fn life_of(message: &Message) -> u32 {
-    let life = message.payload.first_chunk().expect("a payload of ours");
-    u32::from_be_bytes(*life)
+/// A member's incarnation is one more than its life.
+fn life_of(source: &Source) -> u32 {
+    u32::try_from(source.incarnation.0 - 1).expect("small numbers")
 }
