@@ -177,6 +177,18 @@ impl<'a, const N: usize> From<&'a [u8; N]> for Data<'a> {
     }
 }
 
+impl<'a> From<&'a Vec<u8>> for Data<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self::Slice(bytes)
+    }
+}
+
+impl<'a> From<&'a String> for Data<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Slice(text.as_bytes())
+    }
+}
+
 impl<'a> From<&'a str> for Data<'a> {
     fn from(text: &'a str) -> Self {
         Self::Slice(text.as_bytes())

@@ -196,7 +196,7 @@ impl Publication {
         self.close(outputs, stats);
         let (reachable, room, barrier) = (peer.reachable, peer.room, peer.ends_sent());
         self.native.push(Target { peer: id, reachable, room, barrier, started: false });
-        self.recompute();
+        self.recompute(outputs);
     }
 
     /// The native peer gets no more. Returns whether it got anything: then it has to be told the end.
@@ -204,7 +204,7 @@ impl Publication {
         self.close(outputs, stats);
         let started = self.native.iter().any(|target| target.peer == id && target.started);
         self.native.retain(|target| target.peer != id);
-        self.recompute();
+        self.recompute(outputs);
         started
     }
 
@@ -225,18 +225,18 @@ impl Publication {
                 (target.reachable, target.room) = (peer.reachable, peer.room);
             }
         }
-        self.recompute();
+        self.recompute(outputs);
         if self.open.as_ref().is_some_and(|open| open.len() > self.room) {
             self.close(outputs, stats);
         }
     }
 
     /// The peer is no more.
-    pub(crate) fn forget(&mut self, id: PeerId) {
+    pub(crate) fn forget(&mut self, id: PeerId, outputs: &mut Outputs) {
         self.native.retain(|target| target.peer != id);
         self.classic.retain(|target| target.peer != id);
         self.told_mismatch.remove(&id);
-        self.recompute();
+        self.recompute(outputs);
         if self.native.is_empty() {
             self.open = None;
         }
@@ -247,11 +247,14 @@ impl Publication {
         self.told_mismatch.insert(id)
     }
 
-    fn recompute(&mut self) {
+    fn recompute(&mut self, outputs: &mut Outputs) {
         self.room = self.native.iter().map(|target| target.room).min().unwrap_or(0);
         let native = self.native.iter().map(|target| (target.peer, target.reachable));
         let classic = self.classic.iter().map(|target| (target.peer, target.reachable));
-        self.reachable = native.chain(classic).filter(|(_, reachable)| *reachable).map(|(peer, _)| peer).collect();
+        let reachable: Vec<_> =
+            native.chain(classic).filter(|(_, reachable)| *reachable).map(|(peer, _)| peer).collect();
+        outputs.interest_changed |= reachable != self.reachable;
+        self.reachable = reachable;
     }
 }
 

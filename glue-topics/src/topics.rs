@@ -141,7 +141,8 @@ impl Topics {
         self.with_peer(id, |incoming, sink| incoming.give_up(sink));
         self.peers.remove(&id);
         self.owing.remove(&id);
-        self.publications.iter_mut().for_each(|publication| publication.forget(id));
+        let outputs = &mut self.outputs;
+        self.publications.iter_mut().for_each(|publication| publication.forget(id, outputs));
         self.outputs.cargo.retain(|(to, _)| *to != id);
     }
 
@@ -165,6 +166,9 @@ impl Topics {
     /// The next thing to tell the application.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
+        if std::mem::take(&mut self.outputs.interest_changed) {
+            return Some(Event::InterestChanged);
+        }
         self.outputs.events.pop_front()
     }
 

@@ -410,3 +410,23 @@ fn a_peer_that_went_and_came_back_starts_anew() {
     world.settle();
     assert_eq!(world.numbers(1, id), [1, 3]);
 }
+
+#[test]
+fn a_change_of_interest_is_told_once() {
+    let mut world = World::new(3);
+    let (_a, _b) = (world.nodes[0].publication("a", "text").unwrap(), world.nodes[0].publication("b", "text").unwrap());
+    world.events(0);
+    let all = world.nodes[1].subscribe("#", "").unwrap();
+    world.settle();
+    assert_eq!(world.events(0), [Event::InterestChanged]);
+    let _other = world.nodes[2].subscribe("c", "text").unwrap();
+    world.settle();
+    assert_eq!(world.events(0), [], "nobody publishes c");
+    world.nodes[0].handle_peer_suspended(peer(1));
+    assert_eq!(world.events(0), [Event::InterestChanged]);
+    world.nodes[0].handle_peer_resumed(peer(1));
+    assert_eq!(world.events(0), [Event::InterestChanged]);
+    world.nodes[1].unsubscribe(all);
+    world.settle();
+    assert_eq!(world.events(0), [Event::InterestChanged]);
+}
