@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::env::EnvError;
 use crate::notice::Notices;
 use crate::publisher::{Publisher, TryPublishError};
-use crate::report::{PeerReport, Report};
+use crate::report::{PeerReport, Report, TopicReport};
 use crate::settings::{Builder, Settings};
 use crate::shared::Shared;
 use crate::subscription::{CallbackSubscription, Subscription};
@@ -186,6 +186,12 @@ impl Endpoint {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerReport> {
         self.shared.call(|engine, _| engine.report_peers())
+    }
+
+    /// The topics that are or were in use, with what was published and received on each.
+    #[must_use]
+    pub fn topic_stats(&self) -> Vec<TopicReport> {
+        self.shared.call(|engine, _| engine.report_topics())
     }
 
     /// Counters of every layer.

@@ -142,6 +142,7 @@ impl Engine {
     ) -> Result<Option<u64>, PublishError> {
         if !self.congested.is_empty() && self.topics.interested(id).iter().any(|peer| self.congested.contains(peer)) {
             self.stats.publishes_held_back += 1;
+            self.topics.note_held_back(id);
             return Ok(None);
         }
         let sequence = self.topics.publish(now, self.clock.wall(now), id, expiry, payload)?;

@@ -73,6 +73,6 @@ pub use name::{BRIDGE_TYPE, EndpointName, NameError, TopicName, TypeName};
 pub use output::{Delivery, Event};
 pub use peer::{PeerFacts, Wire};
 pub use publications::{PublicationId, PublishError};
-pub use stats::Stats;
+pub use stats::{Gaps, Received, Stats, TopicStats};
 pub use subscriptions::{SubscribeError, SubscriptionId};
 pub use topics::Topics;

@@ -8,11 +8,11 @@ use crate::cargo::Cargo;
 use crate::classic::Hold;
 use crate::config::{Config, ConfigError};
 use crate::incoming::Incoming;
-use crate::name::{EndpointName, Filter, TypeName};
+use crate::name::{EndpointName, Filter, TopicName, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
 use crate::publications::Publications;
-use crate::stats::Stats;
+use crate::stats::{Ledger, Received, Stats, TopicStats};
 use crate::stream::Sink;
 use crate::subscriptions::{SubscribeError, SubscriptionId, Subscriptions};
 
@@ -32,6 +32,7 @@ pub struct Topics {
     pub(crate) owing: BTreeSet<PeerId>,
     pub(crate) outputs: Outputs,
     pub(crate) stats: Stats,
+    pub(crate) ledger: Ledger,
     /// Classic messages that are held, in the order in which they are due.
     pub(crate) holds: VecDeque<(PeerId, Hold)>,
 }
@@ -54,6 +55,7 @@ impl Topics {
             owing: BTreeSet::new(),
             outputs: Outputs::default(),
             stats: Stats::default(),
+            ledger: Ledger::default(),
             holds: VecDeque::new(),
         })
     }
@@ -138,7 +140,10 @@ impl Topics {
         if !self.peers.contains_key(&id) {
             return;
         }
-        self.with_peer(id, |incoming, sink| incoming.give_up(sink));
+        self.with_peer(id, |incoming, sink| {
+            incoming.give_up(sink);
+            incoming.close(sink);
+        });
         self.peers.remove(&id);
         self.owing.remove(&id);
         let outputs = &mut self.outputs;
@@ -178,6 +183,32 @@ impl Topics {
         self.stats
     }
 
+    /// What was counted of each topic that is in use, or was: of topics that are no longer in use, up to
+    /// [`Config::max_counted_topics`].
+    #[must_use]
+    pub fn topic_stats(&self) -> BTreeMap<TopicName, TopicStats> {
+        let mut topics = self.ledger.topics().clone();
+        for publication in self.publications.iter() {
+            *topics.entry(publication.source.topic_name.clone()).or_default() += publication.stats();
+        }
+        for (topic, received) in self.peers.values().flat_map(|peer| peer.incoming.received_by_topic()) {
+            topics.entry(topic.clone()).or_default().received += received;
+        }
+        topics
+    }
+
+    /// What was counted of topics that are no longer in use, and had no place of their own.
+    #[must_use]
+    pub const fn other_topic_stats(&self) -> TopicStats {
+        self.ledger.others()
+    }
+
+    /// What came from a peer since it was met, or since it lost its state.
+    #[must_use]
+    pub fn received_from(&self, id: PeerId) -> Option<Received> {
+        Some(self.peers.get(&id)?.incoming.received())
+    }
+
     /// Bytes that came from a peer and wait here for what comes before them.
     #[must_use]
     pub fn held_bytes(&self, id: PeerId) -> usize {
@@ -190,7 +221,7 @@ impl Topics {
         id: PeerId,
         with: impl FnOnce(&mut Incoming, &mut Sink<'_>) -> T,
     ) -> Option<T> {
-        let Self { config, subscriptions, outputs, stats, .. } = self;
+        let Self { config, subscriptions, outputs, stats, ledger, .. } = self;
         let peer = self.peers.get_mut(&id)?;
         let mut sink = Sink {
             own_id: self.id,
@@ -202,6 +233,7 @@ impl Topics {
             subscriptions,
             outputs,
             stats,
+            ledger,
         };
         Some(with(&mut peer.incoming, &mut sink))
     }

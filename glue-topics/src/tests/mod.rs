@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod classic;
+mod counters;
 mod hostile;
 mod limits;
 mod order;

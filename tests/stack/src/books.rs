@@ -29,10 +29,34 @@ struct Entry {
     size: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Cursor {
     first: u64,
     last: u64,
+    seen: Seen,
+}
+
+/// What a reader saw of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Messages delivered.
+    pub delivered: u64,
+    /// Messages missing, by reason.
+    pub missed: BTreeMap<GapReason, u64>,
+}
+
+impl Seen {
+    /// Messages missing for this reason.
+    #[must_use]
+    pub fn missed(&self, reason: GapReason) -> u64 {
+        self.missed.get(&reason).copied().unwrap_or_default()
+    }
+
+    /// Messages seen or known to be missing.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.delivered + self.missed.values().sum::<u64>()
+    }
 }
 
 impl Books {
@@ -61,7 +85,7 @@ impl Books {
             .unwrap_or_else(|| panic!("{stream:?} {sequence} was never published"));
         assert!(*message.payload == payload(life, sequence, entry.size)[..], "{stream:?} {sequence} was changed");
         assert!(at <= entry.at + entry.expiry + slack, "{stream:?} {sequence} came after it expired");
-        self.advance(reader, stream, sequence, sequence);
+        self.advance(reader, stream, sequence, sequence).delivered += 1;
         self.delivered += 1;
     }
 
@@ -78,18 +102,24 @@ impl Books {
                 assert!(entry.at + entry.expiry <= at, "{stream:?} {gap:?}: not expired yet");
             }
         }
-        self.advance(reader, stream, gap.from, gap.to);
+        *self.advance(reader, stream, gap.from, gap.to).missed.entry(gap.reason).or_default() += gap.count();
         self.missed += gap.count();
     }
 
-    fn advance(&mut self, reader: Reader, stream: Stream, from: u64, to: u64) {
+    fn advance(&mut self, reader: Reader, stream: Stream, from: u64, to: u64) -> &mut Seen {
         let key = (reader, stream);
-        if let Some(cursor) = self.read.get_mut(&key) {
+        if let Some(cursor) = self.read.get(&key) {
             assert_eq!(from, cursor.last + 1, "{key:?}: in order, once, and no silent gap");
-            cursor.last = to;
-        } else {
-            self.read.insert(key, Cursor { first: from, last: to });
         }
+        let cursor = self.read.entry(key).or_insert_with(|| Cursor { first: from, last: to, seen: Seen::default() });
+        cursor.last = to;
+        &mut cursor.seen
+    }
+
+    /// What `reader` saw of `stream`.
+    #[must_use]
+    pub fn seen(&self, reader: Reader, stream: &Stream) -> Seen {
+        self.read.get(&(reader, stream.clone())).map(|cursor| cursor.seen.clone()).unwrap_or_default()
     }
 
     /// Asserts that `reader` has seen, as messages or as gaps, everything of `stream` from sequence number `from` on.
