@@ -316,7 +316,8 @@ impl Discovery {
         }
         tracing::debug!(peer = number.0, id = %info.id, name = info.name, ?reason, "peer down");
         self.stats.peers_down += 1;
-        self.events.push_back(Event::PeerDown { peer: number, id: info.id, name: info.name, reason });
+        let native = info.wire.is_native();
+        self.events.push_back(Event::PeerDown { peer: number, id: info.id, name: info.name, native, reason });
     }
 
     fn tell_moved(&mut self, number: PeerId, from: Option<SocketAddr>) {

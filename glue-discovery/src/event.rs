@@ -25,6 +25,8 @@ pub enum Event {
         id: EndpointId,
         /// Its name.
         name: String,
+        /// Whether it speaks the native data wire.
+        native: bool,
         /// Why.
         reason: DownReason,
     },
@@ -95,6 +97,14 @@ pub struct PeerInfo {
     pub discovery: Option<SocketAddr>,
     /// The time between its announcements, brought into [`crate::Config::INTERVALS`].
     pub announce_interval: Duration,
+}
+
+impl Wire {
+    /// Whether it is the native one.
+    #[must_use]
+    pub const fn is_native(self) -> bool {
+        matches!(self, Self::Native { .. })
+    }
 }
 
 /// Which data wire a peer speaks.

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use glue_net::driver::{BindError, Clock, Local, SocketConfig};
 use glue_net::{EndpointId, Incarnation, Rng};
-use glue_topics::{Data, Message, PublishError, SubscribeError};
+use glue_topics::{Data, Item, Message, PublishError, SubscribeError};
 
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
 use crate::env::EnvError;
 use crate::notice::Notices;
 use crate::publisher::{Publisher, TryPublishError};
-use crate::report::{PeerReport, Report};
+use crate::report::{PeerReport, Report, TopicReport};
 use crate::settings::{Builder, Settings};
 use crate::shared::Shared;
 use crate::subscription::{CallbackSubscription, Subscription};
@@ -146,18 +146,37 @@ impl Endpoint {
     ///
     /// # Errors
     /// As [`Endpoint::subscribe`].
-    #[expect(clippy::unused_async, reason = "subscribing may come to wait for peers, and the API must not change then")]
     pub async fn subscribe_with(
         &self,
         topic: &str,
         type_name: &str,
-        on_message: impl FnMut(Message) + Send + 'static,
+        mut on_message: impl FnMut(Message) + Send + 'static,
     ) -> Result<CallbackSubscription, SubscribeError> {
-        CallbackSubscription::new(Arc::clone(&self.shared), topic, type_name, Box::new(on_message))
+        self.subscribe_items_with(topic, type_name, move |item| {
+            if let Item::Message(message) = item {
+                on_message(message);
+            }
+        })
+        .await
+    }
+
+    /// As [`Endpoint::subscribe_with`], but the function sees gaps too, in their place among the messages.
+    ///
+    /// # Errors
+    /// As [`Endpoint::subscribe`].
+    #[expect(clippy::unused_async, reason = "subscribing may come to wait for peers, and the API must not change then")]
+    pub async fn subscribe_items_with(
+        &self,
+        topic: &str,
+        type_name: &str,
+        on_item: impl FnMut(Item) + Send + 'static,
+    ) -> Result<CallbackSubscription, SubscribeError> {
+        CallbackSubscription::new(Arc::clone(&self.shared), topic, type_name, Box::new(on_item))
     }
 
     /// What happens: peers up, down and moved, clashes, topics whose types do not fit. The first stream tells everything
-    /// since the start, later ones what happens from then on.
+    /// since the start; a later one begins with a [`Notice::PeerUp`](crate::Notice::PeerUp) for each peer that is there,
+    /// and goes on with what happens from then on. So who follows any stream knows who is there.
     #[must_use]
     pub fn events(&self) -> Notices {
         self.shared.watch()
@@ -167,6 +186,12 @@ impl Endpoint {
     #[must_use]
     pub fn peers(&self) -> Vec<PeerReport> {
         self.shared.call(|engine, _| engine.report_peers())
+    }
+
+    /// The topics that are or were in use, with what was published and received on each.
+    #[must_use]
+    pub fn topic_stats(&self) -> Vec<TopicReport> {
+        self.shared.call(|engine, _| engine.report_topics())
     }
 
     /// Counters of every layer.

@@ -66,13 +66,14 @@ impl Engine {
             incarnation: config.discovery.incarnation,
             clock,
         };
+        let (id, incarnation) = (local.id, local.incarnation);
         let mut discovery = Discovery::new(config.discovery.clone(), rng.fork(), now)?;
         discovery.handle_clock(clock);
         Ok(Self {
             discovery,
             transport: Transport::new(config.transport.clone(), local, rng.fork()),
             joiner: Joiner::new(config.fragment.clone()),
-            topics: Topics::new(config.topics.clone(), config.discovery.id, &config.discovery.name)?,
+            topics: Topics::new(config.topics.clone(), id, incarnation, &config.discovery.name)?,
             roster: Roster::default(),
             events: VecDeque::new(),
             clock,
@@ -142,6 +143,7 @@ impl Engine {
     ) -> Result<Option<u64>, PublishError> {
         if !self.congested.is_empty() && self.topics.interested(id).iter().any(|peer| self.congested.contains(peer)) {
             self.stats.publishes_held_back += 1;
+            self.topics.note_held_back(id);
             return Ok(None);
         }
         let sequence = self.topics.publish(now, self.clock.wall(now), id, expiry, payload)?;

@@ -25,12 +25,14 @@ pub use env::{EnvError, UnknownVariable, Variable};
 pub use event::{Command, Event};
 pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
-pub use glue_net::{EndpointId, NetworkId, WallTime};
-pub use glue_topics::{Data, Gap, GapReason, Item, Message, PublishError, Source, SubscribeError};
+pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
+pub use glue_topics::{
+    Data, Gap, GapReason, Gaps, Item, Message, PublishError, Received, Source, SubscribeError, TopicStats,
+};
 pub use glue_transport::PeerStats;
 pub use notice::{Notice, Notices};
 pub use publisher::{Publisher, TryPublishError};
-pub use report::{PeerReport, Report};
+pub use report::{PeerReport, Report, TopicReport};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};

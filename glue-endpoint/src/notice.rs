@@ -1,6 +1,6 @@
 //! What happens, for those who want to know.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -39,6 +39,8 @@ pub enum Notice {
         name: String,
         /// Its id.
         id: EndpointId,
+        /// Whether it speaks the native wire.
+        native: bool,
         /// Why.
         reason: DownReason,
     },
@@ -75,7 +77,7 @@ pub enum Notice {
     },
 }
 
-/// A stream of [`Notice`]s. Up to 1,024 wait; beyond, the oldest are dropped and counted.
+/// A stream of [`Notice`]s. Up to 2,048 wait; beyond, the oldest are dropped and counted.
 #[derive(Debug)]
 pub struct Notices {
     inbox: Arc<NoticeBox>,
@@ -129,32 +131,41 @@ impl NoticeBox {
 
 /// All streams of notices of one endpoint.
 #[derive(Debug)]
-pub(crate) struct Watchers {
-    boxes: Mutex<Vec<Weak<NoticeBox>>>,
+pub(crate) struct Watchers(Mutex<Streams>);
+
+#[derive(Debug)]
+struct Streams {
+    boxes: Vec<Weak<NoticeBox>>,
     /// Gathers from the start on for the first who asks: a peer may be up, or a clash told, before anybody can.
-    first: Mutex<Option<Arc<NoticeBox>>>,
+    first: Option<Arc<NoticeBox>>,
+    /// The peers that are there, as they were told: a later stream begins with them.
+    up: BTreeMap<EndpointId, Notice>,
 }
 
 impl Default for Watchers {
     fn default() -> Self {
         let first = Arc::new(NoticeBox::default());
-        Self { boxes: Mutex::new(vec![Arc::downgrade(&first)]), first: Mutex::new(Some(first)) }
+        Self(Mutex::new(Streams { boxes: vec![Arc::downgrade(&first)], first: Some(first), up: BTreeMap::new() }))
     }
 }
 
 impl Watchers {
     pub(crate) fn watch(&self) -> Notices {
-        if let Some(inbox) = self.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let mut streams = self.lock();
+        if let Some(inbox) = streams.first.take() {
             return Notices { inbox };
         }
         let inbox = Arc::new(NoticeBox::default());
-        self.lock().push(Arc::downgrade(&inbox));
+        inbox.lock().queue.extend(streams.up.values().cloned());
+        streams.boxes.push(Arc::downgrade(&inbox));
         Notices { inbox }
     }
 
     pub(crate) fn tell(&self, notice: Option<Notice>) {
         let Some(notice) = notice else { return };
-        self.each(|state| {
+        let mut streams = self.lock();
+        streams.note(&notice);
+        streams.each(|state| {
             if state.queue.len() >= MAX_WAITING {
                 state.queue.pop_front();
                 state.missed += 1;
@@ -164,11 +175,17 @@ impl Watchers {
     }
 
     pub(crate) fn close(&self) {
-        self.each(|state| state.closed = true);
+        self.lock().each(|state| state.closed = true);
     }
 
-    fn each(&self, change: impl Fn(&mut State)) {
-        self.lock().retain(|watcher| {
+    fn lock(&self) -> MutexGuard<'_, Streams> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Streams {
+    fn each(&mut self, change: impl Fn(&mut State)) {
+        self.boxes.retain(|watcher| {
             let Some(watcher) = watcher.upgrade() else { return false };
             change(&mut watcher.lock());
             watcher.arrived.notify_one();
@@ -176,21 +193,29 @@ impl Watchers {
         });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Weak<NoticeBox>>> {
-        self.boxes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn note(&mut self, notice: &Notice) {
+        match notice {
+            Notice::PeerUp { id, .. } => drop(self.up.insert(*id, notice.clone())),
+            Notice::PeerDown { id, .. } => drop(self.up.remove(id)),
+            Notice::PeerMoved { id, to, .. } => {
+                if let Some(Notice::PeerUp { address, .. }) = self.up.get_mut(id) {
+                    *address = *to;
+                }
+            }
+            _ => {}
+        }
     }
 }
 
 impl Notice {
     /// `None`: nothing that an application need know.
     pub(crate) fn of_discovery(event: glue_discovery::Event) -> Option<Self> {
-        use glue_discovery::{Event, Wire};
+        use glue_discovery::Event;
         Some(match event {
             Event::PeerUp { info, .. } => {
-                let native = matches!(info.wire, Wire::Native { .. });
-                Self::PeerUp { name: info.name, id: info.id, native, address: info.data }
+                Self::PeerUp { name: info.name, id: info.id, native: info.wire.is_native(), address: info.data }
             }
-            Event::PeerDown { id, name, reason, .. } => Self::PeerDown { name, id, reason },
+            Event::PeerDown { id, name, native, reason, .. } => Self::PeerDown { name, id, native, reason },
             Event::PeerMoved { id, name, from, to, .. } => Self::PeerMoved { name, id, from, to },
             Event::Clash { kind, name, id, address } => Self::Clash { kind, name, id, address },
             _ => return None,
@@ -210,5 +235,48 @@ impl Notice {
     }
 }
 
-/// Notices that wait in one stream.
-const MAX_WAITING: usize = 1_024;
+/// Notices that wait in one stream: it may begin with one for each of 1,024 peers.
+const MAX_WAITING: usize = 2_048;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn up(id: i64, port: u16) -> Notice {
+        let address = SocketAddr::from(([10, 0, 0, 1], port));
+        Notice::PeerUp { name: id.to_string(), id: EndpointId::from_integer(id), native: true, address }
+    }
+
+    fn down(id: i64) -> Notice {
+        let (name, id, reason) = (id.to_string(), EndpointId::from_integer(id), DownReason::Expired);
+        Notice::PeerDown { name, id, native: true, reason }
+    }
+
+    fn all(stream: &mut Notices) -> Vec<Notice> {
+        std::iter::from_fn(|| stream.try_recv()).collect()
+    }
+
+    #[test]
+    fn the_first_stream_tells_all_and_later_ones_begin_with_the_peers_that_are_there() {
+        let watchers = Watchers::default();
+        let (from, to) = (SocketAddr::from(([10, 0, 0, 1], 2)), SocketAddr::from(([10, 0, 0, 1], 5)));
+        let moved = Notice::PeerMoved { name: "2".to_owned(), id: EndpointId::from_integer(2), from, to };
+        let told = [up(1, 1), up(2, 2), down(1), up(3, 3), moved];
+        told.iter().for_each(|notice| watchers.tell(Some(notice.clone())));
+        assert_eq!(all(&mut watchers.watch()), told);
+        let mut later = watchers.watch();
+        watchers.tell(Some(down(3)));
+        watchers.tell(Some(up(1, 4)));
+        assert_eq!(all(&mut later), [up(2, 5), up(3, 3), down(3), up(1, 4)]);
+        assert_eq!(all(&mut watchers.watch()), [up(1, 4), up(2, 5)]);
+    }
+
+    #[test]
+    fn a_stream_that_nobody_reads_drops_the_oldest_and_says_how_many() {
+        let watchers = Watchers::default();
+        let mut stream = watchers.watch();
+        (0..MAX_WAITING + 2).for_each(|_| watchers.tell(Some(down(1))));
+        assert_eq!(stream.try_recv(), Some(Notice::Missed { count: 2 }));
+        assert_eq!(all(&mut stream).len(), MAX_WAITING);
+    }
+}

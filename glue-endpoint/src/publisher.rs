@@ -81,6 +81,24 @@ impl Publisher {
         self.shared.call(|engine, _| engine.subscribers(self.id).len())
     }
 
+    /// Waits until at least `count` peers get what is published, see [`Publisher::subscribers`]. Messages published before
+    /// that reach those alone that are there by then. Returns false if the endpoint was closed meanwhile.
+    ///
+    /// Cancel safe: it changes nothing.
+    pub async fn wait_for_subscribers(&self, count: usize) -> bool {
+        loop {
+            // Made before the look, so that a change between the look and the wait is not missed.
+            let changed = self.shared.interest().notified();
+            if self.subscribers() >= count {
+                return true;
+            }
+            if self.shared.is_stopped() {
+                return false;
+            }
+            changed.await;
+        }
+    }
+
     async fn publish_when_writable(&self, expiry: Duration, payload: Data<'_>) -> Result<(), PublishError> {
         loop {
             // Made before the try, so that room which comes between the try and the wait is not missed.

@@ -1,6 +1,7 @@
 //! What the endpoint has counted.
 
 use glue_discovery::PeerInfo;
+use glue_topics::{Received, TopicStats};
 use glue_transport::PeerStats;
 
 use crate::engine::Engine;
@@ -20,6 +21,18 @@ pub struct Report {
     pub fragment: glue_fragment::Stats,
     /// Messages.
     pub topics: glue_topics::Stats,
+    /// Topics that are no longer in use, beyond the 4,096 that [`Engine::report_topics`] has.
+    pub other_topics: TopicStats,
+}
+
+/// A topic, and what was published and received on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicReport {
+    /// Its name.
+    pub topic: String,
+    /// Messages, bytes, and what is missing.
+    pub stats: TopicStats,
 }
 
 /// A peer, and what was exchanged with it.
@@ -30,6 +43,8 @@ pub struct PeerReport {
     pub info: PeerInfo,
     /// Packets, bytes, losses, and how the path is.
     pub stats: PeerStats,
+    /// Messages that came from it, and what is missing.
+    pub received: Received,
 }
 
 impl Engine {
@@ -42,6 +57,7 @@ impl Engine {
             transport: self.transport.stats(),
             fragment: self.joiner.stats(),
             topics: self.topics.stats(),
+            other_topics: self.topics.other_topic_stats(),
         }
     }
 
@@ -50,8 +66,17 @@ impl Engine {
     pub fn report_peers(&self) -> Vec<PeerReport> {
         let report = |(peer, info): (_, &PeerInfo)| {
             let stats = self.transport.peer_stats(peer)?;
-            Some(PeerReport { info: info.clone(), stats })
+            let received = self.topics.received_from(peer).unwrap_or_default();
+            Some(PeerReport { info: info.clone(), stats, received })
         };
         self.discovery.peers().filter_map(report).collect()
+    }
+
+    /// The topics that are or were in use, by name, with what was published and received on each; of those that are no
+    /// longer in use, up to 4,096.
+    #[must_use]
+    pub fn report_topics(&self) -> Vec<TopicReport> {
+        let topics = self.topics.topic_stats();
+        topics.into_iter().map(|(topic, stats)| TopicReport { topic: topic.to_string(), stats }).collect()
     }
 }

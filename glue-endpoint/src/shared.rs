@@ -36,6 +36,8 @@ pub(crate) struct Hub {
     pub(crate) watchers: Watchers,
     /// Publishers wait here for room.
     writable: Notify,
+    /// Publishers wait here for subscribers.
+    interest: Notify,
     drained: Mutex<Option<bool>>,
     drain_over: Notify,
     stopped: AtomicBool,
@@ -72,6 +74,11 @@ impl Shared {
     /// Waits until a queue that was full has room.
     pub(crate) fn writable(&self) -> &Notify {
         &self.hub.writable
+    }
+
+    /// Waits until other peers than before get what is published.
+    pub(crate) fn interest(&self) -> &Notify {
+        &self.hub.interest
     }
 
     pub(crate) fn open(&self, id: SubscriptionId, mailbox: Arc<Mailbox>) {
@@ -126,6 +133,7 @@ impl Shared {
         self.hub.mailboxes.iter().for_each(|entry| entry.close());
         self.hub.watchers.close();
         self.hub.writable.notify_waiters();
+        self.hub.interest.notify_waiters();
     }
 }
 
@@ -162,6 +170,7 @@ impl Hub {
             match event {
                 Event::Delivery(delivery) => self.deliver(delivery, &mut taken),
                 Event::Discovery(event) => self.watchers.tell(Notice::of_discovery(event)),
+                Event::Topics(glue_topics::Event::InterestChanged) => self.interest.notify_waiters(),
                 Event::Topics(event) => self.watchers.tell(Notice::of_topics(event)),
                 Event::Writable => self.writable.notify_waiters(),
                 Event::Drained { complete } => {

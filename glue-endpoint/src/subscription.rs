@@ -94,7 +94,7 @@ impl Drop for Subscription {
     }
 }
 
-/// A function that is called for each message of a topic. Ends when dropped; a call that runs is finished.
+/// A function that is called for each message of a topic, or each message and gap. Ends when dropped; a call that runs is finished.
 #[derive(Debug)]
 #[must_use = "the subscription ends when its handle is dropped"]
 pub struct CallbackSubscription {
@@ -108,9 +108,9 @@ impl CallbackSubscription {
         shared: Arc<Shared>,
         topic: &str,
         type_name: &str,
-        on_message: OnMessage,
+        on_item: OnItem,
     ) -> Result<Self, SubscribeError> {
-        let mailbox = Arc::new(Mailbox::callback(on_message));
+        let mailbox = Arc::new(Mailbox::callback(on_item));
         let id = subscribe(&shared, topic, type_name, &mailbox)?;
         Ok(Self { shared, id, mailbox })
     }
@@ -142,15 +142,15 @@ fn subscribe(
     })
 }
 
-/// What the application does with a message.
-pub(crate) type OnMessage = Box<dyn FnMut(Message) + Send>;
+/// What the application does with a message or a gap.
+pub(crate) type OnItem = Box<dyn FnMut(Item) + Send>;
 
 /// Where one subscription's messages go.
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     arrived: Notify,
-    /// Called for each message. Deliveries come one at a time, so nobody waits for this lock.
-    on_message: Option<Mutex<OnMessage>>,
+    /// Called for each message and gap. Deliveries come one at a time, so nobody waits for this lock.
+    on_item: Option<Mutex<OnItem>>,
 }
 
 #[derive(Debug, Default)]
@@ -170,17 +170,17 @@ struct Parcel {
 
 impl Mailbox {
     fn queue() -> Self {
-        Self { state: Mutex::default(), arrived: Notify::new(), on_message: None }
+        Self { state: Mutex::default(), arrived: Notify::new(), on_item: None }
     }
 
-    fn callback(on_message: OnMessage) -> Self {
-        Self { on_message: Some(Mutex::new(on_message)), ..Self::queue() }
+    fn callback(on_item: OnItem) -> Self {
+        Self { on_item: Some(Mutex::new(on_item)), ..Self::queue() }
     }
 
     /// Puts a batch in, or hands it to the application at once. Returns whether it is kept.
     pub(crate) fn put(&self, batch: Batch, credit: Option<&Arc<Credit>>) -> bool {
-        if let Some(on_message) = &self.on_message {
-            self.run(batch, &mut on_message.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(on_item) = &self.on_item {
+            self.run(batch, &mut on_item.lock().unwrap_or_else(PoisonError::into_inner));
             return false;
         }
         let mut state = self.lock();
@@ -204,14 +204,14 @@ impl Mailbox {
         self.arrived.notify_one();
     }
 
-    fn run(&self, mut batch: Batch, on_message: &mut OnMessage) {
+    fn run(&self, mut batch: Batch, on_item: &mut OnItem) {
         // Reading the clock once a batch is enough: a batch is a burst.
         let now = Clock::now();
         while let Some(item) = batch.next(now) {
-            match item {
-                Item::Message(message) => on_message(message),
-                Item::Gap(gap) => self.lock().missed += gap.count(),
+            if let Item::Gap(gap) = &item {
+                self.lock().missed += gap.count();
             }
+            on_item(item);
         }
     }
 

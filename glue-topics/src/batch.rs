@@ -117,6 +117,11 @@ impl Batch {
         self.from
     }
 
+    /// Bytes of the bundle, or of the payload.
+    pub(crate) const fn content_bytes(&self) -> usize {
+        self.bytes - OVERHEAD_BYTES
+    }
+
     /// Bytes of memory that it held when it was made, for flow control: the whole bundle stays as long as a payload of
     /// it does.
     #[must_use]

@@ -130,7 +130,8 @@ impl Content for Cargo {
     fn deadline(&self) -> Option<Instant> {
         match &self.0 {
             Kind::Bundle { bundle, .. } => Some(bundle.deadline),
-            Kind::Classic { deadline, .. } => Some(*deadline),
+            // One that has expired is empty, and expires but once.
+            Kind::Classic { body, deadline } => (!body.is_empty()).then_some(*deadline),
             Kind::Control { .. } | Kind::Skip(_) => None,
         }
     }

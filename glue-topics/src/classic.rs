@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glue_net::wire::classic;
-use glue_net::{EndpointId, Instant, WallTime};
+use glue_net::{EndpointId, Incarnation, Instant, WallTime};
 
 use crate::batch::Batch;
 use crate::message::{Message, Source};
 use crate::name::{EndpointName, TopicName, TypeName};
+use crate::stats::Received;
 use crate::stream::{Audience, Budget, Sink};
 
 /// What one publisher publishes on one topic. A classic peer may pass on what others published.
@@ -21,7 +22,11 @@ pub(crate) type StreamKey = (EndpointId, TopicName);
 
 /// The streams that came from one classic peer.
 #[derive(Debug, Default)]
-pub(crate) struct ClassicStreams(BTreeMap<StreamKey, ClassicStream>);
+pub(crate) struct ClassicStreams {
+    streams: BTreeMap<StreamKey, ClassicStream>,
+    /// What came of topics beyond the limit.
+    unordered: Received,
+}
 
 /// A message that is held: until when, and where it is found.
 #[derive(Debug)]
@@ -40,6 +45,7 @@ struct ClassicStream {
     /// The latest steps from one number to the next.
     steps: VecDeque<i64>,
     held: BTreeMap<i64, Message>,
+    received: Received,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -65,22 +71,24 @@ impl ClassicStreams {
             return None;
         };
         let key = (source.endpoint_id, source.topic_name.clone());
-        if !self.0.contains_key(&key) {
+        if !self.streams.contains_key(&key) {
             let mut stream = ClassicStream::new(source.clone());
             stream.audience.renew(&stream.source, sink);
             // Classic peers send all that they publish: only what somebody here subscribes to costs memory.
             if stream.audience.is_nobody() {
                 return None;
             }
-            if self.0.len() >= sink.config.max_streams_per_peer {
+            if self.streams.len() >= sink.config.max_streams_per_peer {
                 sink.stats.classic_unordered += 1;
                 let message = received(now, message, &stream.source);
                 stream.deliver(sequence, message, sink);
+                self.unordered += stream.received;
+                sink.ledger.add_received(&key.1, stream.received, sink.config.max_counted_topics);
                 return None;
             }
-            self.0.insert(key.clone(), stream);
+            self.streams.insert(key.clone(), stream);
         }
-        let stream = self.0.get_mut(&key)?;
+        let stream = self.streams.get_mut(&key)?;
         stream.renew(source, sink);
         if stream.audience.to().is_empty() {
             return None;
@@ -92,14 +100,26 @@ impl ClassicStreams {
 
     /// What was held has waited long enough.
     pub(crate) fn release(&mut self, hold: &Hold, budget: &mut Budget, sink: &mut Sink<'_>) {
-        if let Some(stream) = self.0.get_mut(&hold.stream).filter(|stream| stream.held.contains_key(&hold.sequence)) {
+        if let Some(stream) =
+            self.streams.get_mut(&hold.stream).filter(|stream| stream.held.contains_key(&hold.sequence))
+        {
             stream.release(hold.sequence, budget, sink);
         }
     }
 
+    /// What came of topics beyond the limit.
+    pub(crate) const fn unordered(&self) -> Received {
+        self.unordered
+    }
+
+    /// What came by the streams.
+    pub(crate) fn received(&self) -> impl Iterator<Item = (&TopicName, Received)> {
+        self.streams.iter().map(|((_, topic), stream)| (topic, stream.received))
+    }
+
     /// Delivers all that is held.
     pub(crate) fn give_up(&mut self, budget: &mut Budget, sink: &mut Sink<'_>) {
-        for stream in self.0.values_mut() {
+        for stream in self.streams.values_mut() {
             stream.release(i64::MAX, budget, sink);
         }
     }
@@ -113,6 +133,7 @@ impl ClassicStream {
             last: None,
             steps: VecDeque::new(),
             held: BTreeMap::new(),
+            received: Received::default(),
         }
     }
 
@@ -129,10 +150,12 @@ impl ClassicStream {
         match self.place(sequence, message.timestamp, sink.config.classic_hold) {
             Place::Late => {
                 sink.stats.classic_late += 1;
+                self.received.late += 1;
                 return false;
             }
             Place::Early => {
                 budget.add(held_bytes(&message));
+                self.received.held += 1;
                 self.held.insert(sequence, message);
                 if !budget.is_over() {
                     return true;
@@ -186,6 +209,9 @@ impl ClassicStream {
         }
         self.last = Some((sequence, message.timestamp));
         sink.stats.classic_received += 1;
+        self.received.messages += 1;
+        self.received.bytes += message.payload.len() as u64;
+        self.received.delivered += u64::from(!self.audience.to().is_empty());
         sink.outputs.deliver(self.audience.to(), Batch::of_message(Some(sink.peer), message));
     }
 
@@ -208,6 +234,7 @@ fn source(message: &classic::Message, sink: &Sink<'_>) -> Option<Source> {
     }
     Some(Source {
         endpoint_id: message.endpoint_id,
+        incarnation: Incarnation::default(),
         endpoint_name: EndpointName::new(&message.endpoint_name),
         topic_name: TopicName::foreign(&message.topic_name, sink.config.max_topic_bytes)?,
         topic_type: TypeName::foreign(&message.topic_type, sink.config.max_type_bytes)?,

@@ -44,6 +44,9 @@ pub struct Config {
     /// The room of a datagram to a peer before [`crate::Topics::set_room`] told it, in bytes. Default 1,000; at least
     /// 1.
     pub initial_room_bytes: usize,
+    /// Topics whose counters are kept when they are no longer in use, see [`crate::Topics::topic_stats`]. Default 4,096;
+    /// any. Each costs about 250 bytes. Those of further topics are counted together.
+    pub max_counted_topics: usize,
     /// Events that wait to be polled. Default 1,024; at least 1. Further ones are dropped, and counted.
     pub max_events: usize,
 }
@@ -63,6 +66,7 @@ impl Default for Config {
             max_held_bundles_per_peer: 131_072,
             classic_hold: Duration::from_millis(20),
             initial_room_bytes: 1_000,
+            max_counted_topics: 4_096,
             max_events: 1_024,
         }
     }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::message::GapReason;
 use crate::name::TopicName;
 use crate::sequencer::{Held, Sequencer};
+use crate::stats::Received;
 use crate::stream::{Budget, Part, Piece, Sink, Stream};
 
 /// A peer's streams, and the order of its control cargo.
@@ -29,6 +30,8 @@ pub(crate) struct Incoming {
     control_budget: Budget,
     pub(crate) budget: Budget,
     pub(crate) classic: ClassicStreams,
+    /// Of streams that are over.
+    past: Received,
 }
 
 /// A bundle as it arrived.
@@ -62,6 +65,7 @@ impl Incoming {
             control_budget: Budget::new(config),
             budget: Budget::new(config),
             classic: ClassicStreams::default(),
+            past: Received::default(),
         }
     }
 
@@ -78,7 +82,7 @@ impl Incoming {
         let (first, last) = (header.first, header.first + count.checked_sub(1)?);
         let Some(index) = self.stream(header.topic, sink)? else {
             let topic = topic_name(header.topic, sink)?;
-            refuse(&topic, first, last, sink);
+            self.refuse(&topic, first, last, sink);
             return Some(());
         };
         let stream = self.streams.get_mut(index)?;
@@ -105,7 +109,11 @@ impl Incoming {
         let Skipped { barrier, first, last, reason } = *skipped;
         match self.stream(topic, sink) {
             None => sink.stats.malformed += 1,
-            Some(None) => topic_name(topic, sink).iter().for_each(|topic| refuse(topic, first, last, sink)),
+            Some(None) => {
+                if let Some(topic) = topic_name(topic, sink) {
+                    self.refuse(&topic, first, last, sink);
+                }
+            }
             Some(Some(index)) => {
                 self.accept(index, Piece { first, last, barrier, part: Part::Skip(reason) }, sink);
             }
@@ -161,6 +169,26 @@ impl Incoming {
         self.classic.give_up(&mut self.budget, sink);
     }
 
+    /// Keeps what all streams have counted, as the peer is gone.
+    pub(crate) fn close(&self, sink: &mut Sink<'_>) {
+        for (topic, received) in self.received_by_topic() {
+            sink.ledger.add_received(topic, received, sink.config.max_counted_topics);
+        }
+    }
+
+    /// What came, in all.
+    pub(crate) fn received(&self) -> Received {
+        let mut sum = self.past;
+        sum += self.classic.unordered();
+        self.received_by_topic().for_each(|(_, received)| sum += received);
+        sum
+    }
+
+    /// What came by the streams that are there.
+    pub(crate) fn received_by_topic(&self) -> impl Iterator<Item = (&TopicName, Received)> {
+        self.streams.iter().map(|stream| (stream.topic(), stream.received())).chain(self.classic.received())
+    }
+
     #[cfg(test)]
     pub(crate) fn stream_count(&self) -> usize {
         self.streams.len()
@@ -172,7 +200,7 @@ impl Incoming {
             self.starting.insert((barrier, stream.topic().clone()));
         }
         stream.accept(piece, self.ends_seen, &mut self.budget, sink);
-        self.settle(index);
+        self.settle(index, sink);
         if self.starting.len() > 2 * sink.config.max_held_bundles_per_peer {
             self.starting.retain(|(barrier, topic)| {
                 let stream = self.by_topic.get(topic).and_then(|index| self.streams.get(*index));
@@ -185,18 +213,31 @@ impl Incoming {
         if let Some(stream) = self.streams.get_mut(index) {
             stream.drain(self.ends_seen, &mut self.budget, sink);
         }
-        self.settle(index);
+        self.settle(index, sink);
     }
 
     /// Forgets a stream that is over.
-    fn settle(&mut self, index: usize) {
+    fn settle(&mut self, index: usize, sink: &mut Sink<'_>) {
         if self.streams.get(index).is_some_and(Stream::is_over) {
             let old = self.streams.swap_remove(index);
+            self.past += old.received();
+            sink.ledger.add_received(old.topic(), old.received(), sink.config.max_counted_topics);
             self.by_topic.remove(old.topic());
             if let Some(place) = self.streams.get(index).and_then(|moved| self.by_topic.get_mut(moved.topic())) {
                 *place = index;
             }
         }
+    }
+
+    /// Drops what belongs to a topic beyond the limit, not silently.
+    fn refuse(&mut self, topic: &TopicName, first: u64, last: u64, sink: &mut Sink<'_>) {
+        let (count, mut received) = (last - first + 1, Received::default());
+        sink.stats.streams_refused += 1;
+        sink.stats.missed = sink.stats.missed.saturating_add(count);
+        received.gaps.add(GapReason::Overflow, count);
+        self.past += received;
+        sink.ledger.add_received(topic, received, sink.config.max_counted_topics);
+        sink.tell_gap_of_unknown_type(topic, first, last, GapReason::Overflow);
     }
 
     /// Finds or makes a topic's stream. `None`: no good name; `Some(None)`: there are too many.
@@ -221,11 +262,4 @@ impl Incoming {
 
 fn topic_name(topic: &[u8], sink: &Sink<'_>) -> Option<TopicName> {
     TopicName::new(std::str::from_utf8(topic).ok()?, sink.config.max_topic_bytes).ok()
-}
-
-/// Drops what belongs to a topic beyond the limit, not silently.
-fn refuse(topic: &TopicName, first: u64, last: u64, sink: &mut Sink<'_>) {
-    sink.stats.streams_refused += 1;
-    sink.stats.missed = sink.stats.missed.saturating_add(last - first + 1);
-    sink.tell_gap_of_unknown_type(topic, first, last, GapReason::Overflow);
 }

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use glue_net::{Chain, Content, EndpointId, Instant, PeerId, WallTime};
+//! use glue_net::{Chain, Content, EndpointId, Incarnation, Instant, PeerId, WallTime};
 //! use glue_topics::{Config, EndpointName, Item, PeerFacts, Topics, Wire};
 //!
 //! fn carry(from: (PeerId, &mut Topics), to: &mut Topics, now: Instant) {
@@ -19,11 +19,11 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let (now, wall) = (Instant::ZERO, WallTime::default());
+//! let (now, wall, incarnation) = (Instant::ZERO, WallTime::default(), Incarnation(1));
 //! let (alice, bob) = (EndpointId::from_integer(1), EndpointId::from_integer(2));
-//! let mut publisher = Topics::new(Config::default(), alice, "Alice")?;
-//! let mut subscriber = Topics::new(Config::default(), bob, "Bob")?;
-//! let facts = |id, name| PeerFacts { id, name: EndpointName::new(name), wire: Wire::Native };
+//! let mut publisher = Topics::new(Config::default(), alice, incarnation, "Alice")?;
+//! let mut subscriber = Topics::new(Config::default(), bob, incarnation, "Bob")?;
+//! let facts = |id, name| PeerFacts { id, incarnation, name: EndpointName::new(name), wire: Wire::Native };
 //! publisher.handle_peer_up(PeerId(0), &facts(bob, "Bob"));
 //! subscriber.handle_peer_up(PeerId(0), &facts(alice, "Alice"));
 //!
@@ -73,6 +73,6 @@ pub use name::{BRIDGE_TYPE, EndpointName, NameError, TopicName, TypeName};
 pub use output::{Delivery, Event};
 pub use peer::{PeerFacts, Wire};
 pub use publications::{PublicationId, PublishError};
-pub use stats::Stats;
+pub use stats::{Gaps, Received, Stats, TopicStats};
 pub use subscriptions::{SubscribeError, SubscriptionId};
 pub use topics::Topics;

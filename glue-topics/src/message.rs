@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_net::{EndpointId, Instant, WallTime};
+use glue_net::{EndpointId, Incarnation, Instant, WallTime};
 
 use crate::name::{EndpointName, TopicName, TypeName};
 
@@ -14,6 +14,8 @@ use crate::name::{EndpointName, TopicName, TypeName};
 pub struct Source {
     /// The publisher.
     pub endpoint_id: EndpointId,
+    /// Which of the publisher's lives: a later one is larger, and counts its messages anew. Zero for a classic publisher.
+    pub incarnation: Incarnation,
     /// The publisher's name.
     pub endpoint_name: EndpointName,
     /// The topic.
@@ -172,6 +174,18 @@ impl<'a> From<&'a [u8]> for Data<'a> {
 impl<'a, const N: usize> From<&'a [u8; N]> for Data<'a> {
     fn from(array: &'a [u8; N]) -> Self {
         Self::Slice(array)
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Data<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self::Slice(bytes)
+    }
+}
+
+impl<'a> From<&'a String> for Data<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Slice(text.as_bytes())
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The answer of [`crate::Topics::interested`] has changed for some publication. Told once, however many have.
+    InterestChanged,
     /// A peer's interest is beyond the limit: it does not get all that it asked for. Told once for each peer.
     InterestRefused {
         /// The peer.
@@ -52,6 +54,7 @@ pub(crate) struct Outputs {
     pub(crate) cargo: VecDeque<(PeerId, Cargo)>,
     pub(crate) deliveries: VecDeque<Delivery>,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) interest_changed: bool,
 }
 
 impl Outputs {

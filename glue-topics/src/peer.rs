@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use glue_net::wire::classic::Codec;
-use glue_net::{EndpointId, PeerId};
+use glue_net::{EndpointId, Incarnation, PeerId};
 
 use crate::cargo::Cargo;
 use crate::config::Config;
@@ -19,6 +19,8 @@ use crate::subscriptions::Subscriptions;
 pub struct PeerFacts {
     /// Its id.
     pub id: EndpointId,
+    /// Its life; zero for a classic peer.
+    pub incarnation: Incarnation,
     /// Its name.
     pub name: EndpointName,
     /// How to speak to it.
@@ -38,6 +40,7 @@ pub enum Wire {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) id: EndpointId,
+    pub(crate) incarnation: Incarnation,
     pub(crate) name: EndpointName,
     pub(crate) wire: Wire,
     pub(crate) reachable: bool,
@@ -58,6 +61,7 @@ impl Peer {
     pub(crate) fn new(facts: &PeerFacts, config: &Config) -> Self {
         Self {
             id: facts.id,
+            incarnation: facts.incarnation,
             name: facts.name.clone(),
             wire: facts.wire,
             reachable: true,
@@ -74,7 +78,8 @@ impl Peer {
 
     /// Takes over what discovery learned of a peer that is known.
     pub(crate) fn renew(&mut self, facts: &PeerFacts) {
-        (self.id, self.name, self.wire) = (facts.id, facts.name.clone(), facts.wire);
+        (self.id, self.incarnation) = (facts.id, facts.incarnation);
+        (self.name, self.wire) = (facts.name.clone(), facts.wire);
         self.reachable = true;
     }
 

@@ -11,7 +11,7 @@ use crate::cargo::Cargo;
 use crate::message::{Message, Source};
 use crate::output::Outputs;
 use crate::peer::{Peer, Wire};
-use crate::stats::Stats;
+use crate::stats::{Stats, TopicStats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
 
 /// A publication, in use or remembered.
@@ -23,6 +23,9 @@ pub(crate) struct Publication {
     /// Which of the times that it became idle was the last.
     pub(crate) idle_mark: u64,
     pub(crate) next_sequence: u64,
+    first_sequence: u64,
+    /// All but what follows from the sequence numbers.
+    pub(crate) counts: TopicStats,
     /// Whether it is in the list of publications to be closed.
     pub(crate) listed: bool,
     names: Vec<u8>,
@@ -65,6 +68,8 @@ impl Publication {
             users: 0,
             idle_mark: 0,
             next_sequence,
+            first_sequence: next_sequence,
+            counts: TopicStats::default(),
             listed: false,
             open: None,
             last_len: 0,
@@ -104,6 +109,7 @@ impl Publication {
 
     fn send(&mut self, bundle: Bundle, outputs: &mut Outputs, stats: &mut Stats) {
         stats.bundles_sent += 1;
+        self.counts.copies += bundle.count() * self.native.len() as u64;
         let bundle = Arc::new(bundle);
         for target in &mut self.native {
             let barrier = (!target.started).then_some(target.barrier);
@@ -113,7 +119,7 @@ impl Publication {
     }
 
     /// Encodes the message for classic peers, once for each codec that they use.
-    pub(crate) fn send_classic(&self, post: &Post<'_>, outputs: &mut Outputs) {
+    pub(crate) fn send_classic(&mut self, post: &Post<'_>, outputs: &mut Outputs) {
         for codec in [Codec::Json, Codec::MessagePack] {
             let mut peers = self.classic.iter().filter(|target| target.codec == codec).peekable();
             if peers.peek().is_none() {
@@ -122,7 +128,9 @@ impl Publication {
             let mut body = Vec::with_capacity(post.payload.as_slice().len() + CLASSIC_OVERHEAD_BYTES);
             self.classic_message(post).encode(codec, &mut body);
             let cargo = Cargo::classic(body.into(), post.now + post.expiry);
+            let before = outputs.cargo.len();
             outputs.cargo.extend(peers.map(|target| (target.peer, cargo.clone())));
+            self.counts.copies += (outputs.cargo.len() - before) as u64;
         }
     }
 
@@ -150,6 +158,7 @@ impl Publication {
         if self.local.is_empty() {
             return;
         }
+        self.counts.delivered_here += 1;
         let message = Message {
             source: Arc::clone(&self.source),
             deadline: post.now + post.expiry,
@@ -159,6 +168,10 @@ impl Publication {
             payload: post.payload.to_bytes(),
         };
         outputs.deliver_own(&self.local, message);
+    }
+
+    pub(crate) const fn stats(&self) -> TopicStats {
+        TopicStats { published: self.next_sequence - self.first_sequence, ..self.counts }
     }
 
     pub(crate) fn has_native(&self) -> bool {
@@ -196,7 +209,7 @@ impl Publication {
         self.close(outputs, stats);
         let (reachable, room, barrier) = (peer.reachable, peer.room, peer.ends_sent());
         self.native.push(Target { peer: id, reachable, room, barrier, started: false });
-        self.recompute();
+        self.recompute(outputs);
     }
 
     /// The native peer gets no more. Returns whether it got anything: then it has to be told the end.
@@ -204,7 +217,7 @@ impl Publication {
         self.close(outputs, stats);
         let started = self.native.iter().any(|target| target.peer == id && target.started);
         self.native.retain(|target| target.peer != id);
-        self.recompute();
+        self.recompute(outputs);
         started
     }
 
@@ -225,18 +238,18 @@ impl Publication {
                 (target.reachable, target.room) = (peer.reachable, peer.room);
             }
         }
-        self.recompute();
+        self.recompute(outputs);
         if self.open.as_ref().is_some_and(|open| open.len() > self.room) {
             self.close(outputs, stats);
         }
     }
 
     /// The peer is no more.
-    pub(crate) fn forget(&mut self, id: PeerId) {
+    pub(crate) fn forget(&mut self, id: PeerId, outputs: &mut Outputs) {
         self.native.retain(|target| target.peer != id);
         self.classic.retain(|target| target.peer != id);
         self.told_mismatch.remove(&id);
-        self.recompute();
+        self.recompute(outputs);
         if self.native.is_empty() {
             self.open = None;
         }
@@ -247,11 +260,14 @@ impl Publication {
         self.told_mismatch.insert(id)
     }
 
-    fn recompute(&mut self) {
+    fn recompute(&mut self, outputs: &mut Outputs) {
         self.room = self.native.iter().map(|target| target.room).min().unwrap_or(0);
         let native = self.native.iter().map(|target| (target.peer, target.reachable));
         let classic = self.classic.iter().map(|target| (target.peer, target.reachable));
-        self.reachable = native.chain(classic).filter(|(_, reachable)| *reachable).map(|(peer, _)| peer).collect();
+        let reachable: Vec<_> =
+            native.chain(classic).filter(|(_, reachable)| *reachable).map(|(peer, _)| peer).collect();
+        outputs.interest_changed |= reachable != self.reachable;
+        self.reachable = reachable;
     }
 }
 

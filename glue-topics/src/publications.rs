@@ -116,6 +116,10 @@ impl Publications {
         self.by_topic.keys()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Publication> {
+        self.slots.iter().filter_map(|slot| slot.publication.as_ref())
+    }
+
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Publication> {
         self.slots.iter_mut().filter_map(|slot| slot.publication.as_mut())
     }

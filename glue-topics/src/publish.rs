@@ -104,6 +104,13 @@ impl Topics {
         self.publications.get(id).map_or(&[], Publication::interested)
     }
 
+    /// Counts that a publish is refused, or has to wait, as a subscriber's queue is full.
+    pub fn note_held_back(&mut self, id: PublicationId) {
+        if let Some(publication) = self.publications.get_mut(id) {
+            publication.counts.held_back += 1;
+        }
+    }
+
     fn publish_post(&mut self, id: PublicationId, mut post: Post<'_>) -> Result<u64, PublishError> {
         let publication = self.publications.get_mut(id).ok_or(PublishError::Unknown)?;
         let (len, limit) = (post.payload.as_slice().len(), self.config.max_message_bytes);
@@ -115,6 +122,7 @@ impl Topics {
         }
         post.sequence = publication.next_sequence;
         publication.next_sequence += 1;
+        publication.counts.published_bytes += len as u64;
         self.stats.published += 1;
         if publication.has_native() {
             publication.lay(&post, &mut self.outputs, &mut self.stats);
@@ -142,6 +150,7 @@ impl Topics {
         old.into_iter().for_each(|old| self.end(old));
         let source = Source {
             endpoint_id: self.id,
+            incarnation: self.incarnation,
             endpoint_name: self.name.clone(),
             topic_name: topic_name.clone(),
             topic_type,
@@ -157,6 +166,8 @@ impl Topics {
     /// Tells those who got a publication that there will be no more of it.
     fn end(&mut self, mut publication: Publication) {
         publication.close(&mut self.outputs, &mut self.stats);
+        let topic = &publication.source.topic_name;
+        self.ledger.add(topic, publication.stats(), self.config.max_counted_topics);
         for id in publication.started() {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.end(publication.source.topic_name.clone(), publication.next_sequence);

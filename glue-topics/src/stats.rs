@@ -1,5 +1,11 @@
 //! Counters.
 
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+use crate::message::GapReason;
+use crate::name::TopicName;
+
 /// What the topic layer has done since it was made. Messages that a subscriber's thread finds expired are not counted
 /// here: it sees them as gaps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,4 +50,154 @@ pub struct Stats {
     pub classic_unordered: u64,
     /// Events beyond [`crate::Config::max_events`].
     pub events_dropped: u64,
+}
+
+/// What was published and received on one topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicStats {
+    /// Messages published here.
+    pub published: u64,
+    /// Bytes of their payloads.
+    pub published_bytes: u64,
+    /// Copies of them handed over to be sent, one for each peer that gets the message.
+    pub copies: u64,
+    /// Publishes that were refused or had to wait, as a subscriber's queue was full.
+    pub held_back: u64,
+    /// Messages published here that subscriptions of this endpoint got.
+    pub delivered_here: u64,
+    /// What came from peers.
+    pub received: Received,
+}
+
+/// Messages that came from peers: of one topic, or from one peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Received {
+    /// Messages whose turn came, each once.
+    pub messages: u64,
+    /// Bytes of the bundles that held them; of the payloads, if they were classic.
+    pub bytes: u64,
+    /// Those of the messages that some subscription got. One that its thread finds expired counts here, and the thread
+    /// sees a gap.
+    pub delivered: u64,
+    /// Bundles and notices that came again, or too late to be delivered in order.
+    pub duplicates: u64,
+    /// Bundles and notices that had to wait for an earlier one; classic messages that had to wait.
+    pub held: u64,
+    /// Classic messages that came after a later one was delivered, and were dropped.
+    pub late: u64,
+    /// Messages that are missing.
+    pub gaps: Gaps,
+}
+
+/// Messages that are missing, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gaps {
+    /// See [`GapReason::Expired`].
+    pub expired: u64,
+    /// See [`GapReason::Overflow`].
+    pub overflow: u64,
+    /// See [`GapReason::PublisherGone`].
+    pub publisher_gone: u64,
+    /// See [`GapReason::Malformed`].
+    pub malformed: u64,
+    /// See [`GapReason::Other`].
+    pub other: u64,
+}
+
+impl Gaps {
+    /// Messages missing for any reason.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        let Self { expired, overflow, publisher_gone, malformed, other } = *self;
+        // A peer may claim a gap of any length.
+        expired.saturating_add(overflow).saturating_add(publisher_gone).saturating_add(malformed).saturating_add(other)
+    }
+
+    pub(crate) const fn add(&mut self, reason: GapReason, count: u64) {
+        let sum = match reason {
+            GapReason::Expired => &mut self.expired,
+            GapReason::Overflow => &mut self.overflow,
+            GapReason::PublisherGone => &mut self.publisher_gone,
+            GapReason::Malformed => &mut self.malformed,
+            GapReason::Other(_) => &mut self.other,
+        };
+        *sum = sum.saturating_add(count);
+    }
+}
+
+impl AddAssign for Gaps {
+    fn add_assign(&mut self, other: Self) {
+        for (reason, count) in [
+            (GapReason::Expired, other.expired),
+            (GapReason::Overflow, other.overflow),
+            (GapReason::PublisherGone, other.publisher_gone),
+            (GapReason::Malformed, other.malformed),
+            (GapReason::Other(0), other.other),
+        ] {
+            self.add(reason, count);
+        }
+    }
+}
+
+impl AddAssign for Received {
+    fn add_assign(&mut self, other: Self) {
+        let Self { messages, bytes, delivered, duplicates, held, late, gaps } = other;
+        self.messages += messages;
+        self.bytes += bytes;
+        self.delivered += delivered;
+        self.duplicates += duplicates;
+        self.held += held;
+        self.late += late;
+        self.gaps += gaps;
+    }
+}
+
+impl AddAssign for TopicStats {
+    fn add_assign(&mut self, other: Self) {
+        let Self { published, published_bytes, copies, held_back, delivered_here, received } = other;
+        self.published += published;
+        self.published_bytes += published_bytes;
+        self.copies += copies;
+        self.held_back += held_back;
+        self.delivered_here += delivered_here;
+        self.received += received;
+    }
+}
+
+/// The counters of topics that are no longer in use.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    topics: BTreeMap<TopicName, TopicStats>,
+    /// Of all topics for which there was no place.
+    others: TopicStats,
+}
+
+impl Ledger {
+    /// Adds what was counted of a topic; if the ledger is full of others, they share one place.
+    pub(crate) fn add(&mut self, topic: &TopicName, stats: TopicStats, limit: usize) {
+        if let Some(sum) = self.topics.get_mut(topic) {
+            *sum += stats;
+        } else if self.topics.len() < limit {
+            self.topics.insert(topic.clone(), stats);
+        } else {
+            self.others += stats;
+        }
+    }
+
+    pub(crate) fn add_received(&mut self, topic: &TopicName, received: Received, limit: usize) {
+        if received != Received::default() {
+            self.add(topic, TopicStats { received, ..TopicStats::default() }, limit);
+        }
+    }
+
+    pub(crate) const fn topics(&self) -> &BTreeMap<TopicName, TopicStats> {
+        &self.topics
+    }
+
+    pub(crate) const fn others(&self) -> TopicStats {
+        self.others
+    }
 }

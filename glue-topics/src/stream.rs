@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use glue_net::{EndpointId, PeerId};
+use glue_net::{EndpointId, Incarnation, PeerId};
 
 use crate::batch::Batch;
 use crate::config::Config;
@@ -16,7 +16,7 @@ use crate::message::{Gap, GapReason, Source};
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::output::{Event, Outputs};
 use crate::sequencer::{Held, Sequencer};
-use crate::stats::Stats;
+use crate::stats::{Ledger, Received, Stats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
 
 /// The order of one topic of one peer.
@@ -33,6 +33,7 @@ pub(crate) struct Stream {
     /// Where it was made to begin without a start: what comes from below was not told to be missing.
     forced: Option<u64>,
     audience: Audience,
+    received: Received,
 }
 
 /// What a cargo brings.
@@ -68,11 +69,13 @@ pub(crate) struct Sink<'a> {
     pub(crate) own_id: EndpointId,
     pub(crate) peer: PeerId,
     pub(crate) endpoint_id: EndpointId,
+    pub(crate) incarnation: Incarnation,
     pub(crate) endpoint_name: &'a EndpointName,
     pub(crate) config: &'a Config,
     pub(crate) subscriptions: &'a Subscriptions,
     pub(crate) outputs: &'a mut Outputs,
     pub(crate) stats: &'a mut Stats,
+    pub(crate) ledger: &'a mut Ledger,
 }
 
 /// What of one peer is held.
@@ -94,7 +97,12 @@ impl Stream {
             ends: VecDeque::new(),
             forced: None,
             audience: Audience::default(),
+            received: Received::default(),
         }
+    }
+
+    pub(crate) const fn received(&self) -> Received {
+        self.received
     }
 
     pub(crate) const fn topic(&self) -> &TopicName {
@@ -123,6 +131,9 @@ impl Stream {
         }
         if self.hold(Piece { first, last, barrier, part }, budget, sink) {
             self.drain(ends_seen, budget, sink);
+            let waits = u64::from(self.sequencer.first_held().is_some_and(|held| held <= first));
+            sink.stats.bundles_held += waits;
+            self.received.held += waits;
             while budget.is_over() && self.force(GapReason::Overflow, sink) {
                 sink.stats.held_overflows += 1;
                 self.drain(ends_seen, budget, sink);
@@ -179,9 +190,9 @@ impl Stream {
         }
         if added == 0 {
             sink.stats.duplicates += 1;
+            self.received.duplicates += 1;
             return false;
         }
-        sink.stats.bundles_held += 1;
         (0..added).for_each(|_| budget.add(bytes));
         if let Some(barrier) = barrier.filter(|_| self.sequencer.next().is_none_or(|next| first >= next)) {
             self.starts.insert(first, barrier);
@@ -206,6 +217,7 @@ impl Stream {
                 for old in self.sequencer.restart(start) {
                     budget.sub(old.piece.bytes());
                     sink.stats.duplicates += 1;
+                    self.received.duplicates += 1;
                 }
             } else if next.is_some_and(|next| self.starts.contains_key(&next)) {
                 return None;
@@ -241,8 +253,12 @@ impl Stream {
         match part {
             Part::Bundle { batch, source } => {
                 sink.stats.bundles_received += 1;
-                sink.stats.messages_received += last - first + 1;
+                let count = last - first + 1;
+                sink.stats.messages_received += count;
                 self.audience.renew(&source, sink);
+                self.received.messages += count;
+                self.received.bytes += batch.content_bytes() as u64;
+                self.received.delivered += if self.audience.to.is_empty() { 0 } else { count };
                 sink.stats.type_mismatches += u64::from(self.audience.mismatched);
                 sink.outputs.deliver(&self.audience.to, batch);
             }
@@ -252,6 +268,7 @@ impl Stream {
 
     fn tell_gap(&mut self, from: u64, to: u64, reason: GapReason, sink: &mut Sink<'_>) {
         sink.stats.missed = sink.stats.missed.saturating_add(to - from + 1);
+        self.received.gaps.add(reason, to - from + 1);
         match self.audience.source.clone().or_else(|| self.source.clone()) {
             Some(source) => {
                 self.audience.renew(&source, sink);
@@ -314,7 +331,7 @@ impl Audience {
 impl Sink<'_> {
     pub(crate) fn source(&self, topic_name: TopicName, topic_type: TypeName) -> Arc<Source> {
         let (endpoint_id, endpoint_name) = (self.endpoint_id, self.endpoint_name.clone());
-        Arc::new(Source { endpoint_id, endpoint_name, topic_name, topic_type })
+        Arc::new(Source { endpoint_id, incarnation: self.incarnation, endpoint_name, topic_name, topic_type })
     }
 
     pub(crate) fn tell_mismatch(&mut self, source: &Source, ours: TypeName) {

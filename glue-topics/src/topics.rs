@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use glue_net::{EndpointId, PeerId};
+use glue_net::{EndpointId, Incarnation, PeerId};
 
 use crate::cargo::Cargo;
 use crate::classic::Hold;
 use crate::config::{Config, ConfigError};
 use crate::incoming::Incoming;
-use crate::name::{EndpointName, Filter, TypeName};
+use crate::name::{EndpointName, Filter, TopicName, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
 use crate::publications::Publications;
-use crate::stats::Stats;
+use crate::stats::{Ledger, Received, Stats, TopicStats};
 use crate::stream::Sink;
 use crate::subscriptions::{SubscribeError, SubscriptionId, Subscriptions};
 
@@ -23,6 +23,7 @@ use crate::subscriptions::{SubscribeError, SubscriptionId, Subscriptions};
 pub struct Topics {
     pub(crate) config: Config,
     pub(crate) id: EndpointId,
+    pub(crate) incarnation: Incarnation,
     pub(crate) name: EndpointName,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) publications: Publications,
@@ -31,20 +32,22 @@ pub struct Topics {
     pub(crate) owing: BTreeSet<PeerId>,
     pub(crate) outputs: Outputs,
     pub(crate) stats: Stats,
+    pub(crate) ledger: Ledger,
     /// Classic messages that are held, in the order in which they are due.
     pub(crate) holds: VecDeque<(PeerId, Hold)>,
 }
 
 impl Topics {
-    /// The topics of the endpoint `id`, called `name`.
+    /// The topics of the endpoint `id`, called `name`, in one of its lives.
     ///
     /// # Errors
     /// [`ConfigError`] if a setting is out of range.
-    pub fn new(config: Config, id: EndpointId, name: &str) -> Result<Self, ConfigError> {
+    pub fn new(config: Config, id: EndpointId, incarnation: Incarnation, name: &str) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
             config,
             id,
+            incarnation,
             name: EndpointName::new(name),
             subscriptions: Subscriptions::default(),
             publications: Publications::default(),
@@ -52,6 +55,7 @@ impl Topics {
             owing: BTreeSet::new(),
             outputs: Outputs::default(),
             stats: Stats::default(),
+            ledger: Ledger::default(),
             holds: VecDeque::new(),
         })
     }
@@ -136,10 +140,14 @@ impl Topics {
         if !self.peers.contains_key(&id) {
             return;
         }
-        self.with_peer(id, |incoming, sink| incoming.give_up(sink));
+        self.with_peer(id, |incoming, sink| {
+            incoming.give_up(sink);
+            incoming.close(sink);
+        });
         self.peers.remove(&id);
         self.owing.remove(&id);
-        self.publications.iter_mut().for_each(|publication| publication.forget(id));
+        let outputs = &mut self.outputs;
+        self.publications.iter_mut().for_each(|publication| publication.forget(id, outputs));
         self.outputs.cargo.retain(|(to, _)| *to != id);
     }
 
@@ -163,6 +171,9 @@ impl Topics {
     /// The next thing to tell the application.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
+        if std::mem::take(&mut self.outputs.interest_changed) {
+            return Some(Event::InterestChanged);
+        }
         self.outputs.events.pop_front()
     }
 
@@ -170,6 +181,32 @@ impl Topics {
     #[must_use]
     pub const fn stats(&self) -> Stats {
         self.stats
+    }
+
+    /// What was counted of each topic that is in use, or was: of topics that are no longer in use, up to
+    /// [`Config::max_counted_topics`].
+    #[must_use]
+    pub fn topic_stats(&self) -> BTreeMap<TopicName, TopicStats> {
+        let mut topics = self.ledger.topics().clone();
+        for publication in self.publications.iter() {
+            *topics.entry(publication.source.topic_name.clone()).or_default() += publication.stats();
+        }
+        for (topic, received) in self.peers.values().flat_map(|peer| peer.incoming.received_by_topic()) {
+            topics.entry(topic.clone()).or_default().received += received;
+        }
+        topics
+    }
+
+    /// What was counted of topics that are no longer in use, and had no place of their own.
+    #[must_use]
+    pub const fn other_topic_stats(&self) -> TopicStats {
+        self.ledger.others()
+    }
+
+    /// What came from a peer since it was met, or since it lost its state.
+    #[must_use]
+    pub fn received_from(&self, id: PeerId) -> Option<Received> {
+        Some(self.peers.get(&id)?.incoming.received())
     }
 
     /// Bytes that came from a peer and wait here for what comes before them.
@@ -184,10 +221,20 @@ impl Topics {
         id: PeerId,
         with: impl FnOnce(&mut Incoming, &mut Sink<'_>) -> T,
     ) -> Option<T> {
-        let Self { config, subscriptions, outputs, stats, .. } = self;
+        let Self { config, subscriptions, outputs, stats, ledger, .. } = self;
         let peer = self.peers.get_mut(&id)?;
-        let (own_id, endpoint_id, endpoint_name) = (self.id, peer.id, &peer.name);
-        let mut sink = Sink { own_id, peer: id, endpoint_id, endpoint_name, config, subscriptions, outputs, stats };
+        let mut sink = Sink {
+            own_id: self.id,
+            peer: id,
+            endpoint_id: peer.id,
+            incarnation: peer.incarnation,
+            endpoint_name: &peer.name,
+            config,
+            subscriptions,
+            outputs,
+            stats,
+            ledger,
+        };
         Some(with(&mut peer.incoming, &mut sink))
     }
 

@@ -124,7 +124,7 @@ impl<P: Payload> Classic<P> {
             self.outbox.lose(number);
         }
         if self.sweep_at.is_some_and(|at| at <= now) {
-            self.stats.expired += self.outbox.sweep(now);
+            self.outbox.sweep(now);
             self.sweep_at = self.outbox.has_queued().then_some(now + SWEEP_INTERVAL);
         }
     }
@@ -143,7 +143,6 @@ impl<P: Payload> Classic<P> {
             if !filled {
                 // Expired, or nothing that a classic peer understands.
                 self.forget(number);
-                self.stats.expired += 1;
                 continue;
             }
             let Ksuid(counter) = frame.correlation_id;
@@ -219,6 +218,7 @@ impl<P: Payload> Classic<P> {
 
     pub(crate) fn stats(&self) -> PeerStats {
         PeerStats {
+            expired: self.outbox.expired(),
             queue_bytes: self.outbox.bytes(),
             rtt: self.rtt.smoothed(),
             min_rtt: self.rtt.min(),

@@ -191,7 +191,7 @@ impl<P: Payload> Native<P> {
             return;
         }
         self.stats.packets_received += 1;
-        self.stats.bytes_received += frames.len() as u64;
+        self.stats.bytes_received += (native::data_header_len(number) + frames.len()) as u64;
         if self.handle_frames(now, config, Reader::new(frames), deliver).is_err() {
             self.stats.malformed_frames += 1;
         }
@@ -265,6 +265,7 @@ impl<P: Payload> Native<P> {
 
     pub(crate) fn stats(&self) -> PeerStats {
         PeerStats {
+            expired: self.outbox.expired(),
             queue_bytes: self.outbox.bytes(),
             in_flight: self.flight.weight(),
             congestion_window: self.congestion.window(),

@@ -18,6 +18,7 @@ pub(crate) struct Outbox<P> {
     /// Numbers whose packets were lost.
     resend: VecDeque<u64>,
     bytes: usize,
+    expired: u64,
 }
 
 #[derive(Debug)]
@@ -45,6 +46,7 @@ impl<P> Default for Outbox<P> {
             slots: VecDeque::new(),
             resend: VecDeque::new(),
             bytes: 0,
+            expired: 0,
         }
     }
 }
@@ -68,6 +70,11 @@ impl<P: Payload> Outbox<P> {
     /// Bytes queued or unacknowledged.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Payloads that expired before they were acknowledged.
+    pub(crate) const fn expired(&self) -> u64 {
+        self.expired
     }
 
     /// Nothing waits to be sent (unacknowledged payloads may be under way).
@@ -121,16 +128,17 @@ impl<P: Payload> Outbox<P> {
                 self.resend.pop_front();
                 continue;
             };
-            expire_if_due(payload, now);
-            if payload.encoded_len() > room {
-                if room < most || !self.recut(number, most) {
-                    return None;
-                }
-                continue;
+            let expired = expire_if_due(payload, now);
+            let fits = payload.encoded_len() <= room;
+            slot.queued = !fits;
+            self.expired += u64::from(expired);
+            if fits {
+                self.resend.pop_front();
+                return Some(number);
             }
-            slot.queued = false;
-            self.resend.pop_front();
-            return Some(number);
+            if room < most || !self.recut(number, most) {
+                return None;
+            }
         }
     }
 
@@ -195,16 +203,15 @@ impl<P: Payload> Outbox<P> {
         true
     }
 
-    /// Turns what has expired in the queue into notices, and merges them. Returns how many expired.
-    pub(crate) fn sweep(&mut self, now: Instant) -> u64 {
+    /// Turns what has expired in the queue into notices, and merges them.
+    pub(crate) fn sweep(&mut self, now: Instant) {
         if !self.queue.iter().any(|q| q.payload.deadline().is_some_and(|at| at <= now)) {
-            return 0;
+            return;
         }
-        let mut expired = 0;
         let mut swept: VecDeque<Queued<P>> = VecDeque::with_capacity(self.queue.len());
         for mut queued in self.queue.drain(..) {
             self.bytes -= queued.len;
-            expired += u64::from(expire_if_due(&mut queued.payload, now));
+            self.expired += u64::from(expire_if_due(&mut queued.payload, now));
             if swept.back_mut().is_some_and(|last| last.payload.merge(&queued.payload)) {
                 continue;
             }
@@ -213,7 +220,6 @@ impl<P: Payload> Outbox<P> {
             swept.push_back(queued);
         }
         self.queue = swept;
-        expired
     }
 
     fn take_urgent(&mut self, room: usize) -> Option<P> {
@@ -227,7 +233,7 @@ impl<P: Payload> Outbox<P> {
 
     fn take_queued(&mut self, now: Instant, room: usize, whole: usize) -> Option<P> {
         let front = self.queue.front_mut()?;
-        expire_if_due(&mut front.payload, now);
+        self.expired += u64::from(expire_if_due(&mut front.payload, now));
         if front.payload.encoded_len() <= room {
             let queued = self.queue.pop_front()?;
             self.bytes -= queued.len;

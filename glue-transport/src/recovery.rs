@@ -83,7 +83,7 @@ impl<P: Payload> Native<P> {
             self.probe(now, config);
         }
         if self.sweep_at.is_some_and(|at| at <= now) {
-            self.stats.expired += self.outbox.sweep(now);
+            self.outbox.sweep(now);
             self.sweep_at = self.outbox.has_queued().then_some(now + SWEEP_INTERVAL);
         }
     }

@@ -34,7 +34,7 @@ pub struct PeerStats {
     pub duplicate_packets: u64,
     /// Payloads that came more than once.
     pub duplicate_payloads: u64,
-    /// Payloads that expired before they could be sent.
+    /// Payloads that expired before they were acknowledged: sent in vain, or never.
     pub expired: u64,
     /// Payloads skipped because the peer's queue was full.
     pub dropped_full: u64,

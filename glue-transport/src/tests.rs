@@ -89,6 +89,9 @@ struct Pair {
     now: Instant,
     line: BinaryHeap<Arrival>,
     sent: u64,
+    /// Datagrams and bytes that each end has written, and that it got.
+    written: [(u64, u64); 2],
+    arrived: [(u64, u64); 2],
     rng: Rng,
     loss: f64,
     duplicate: f64,
@@ -137,6 +140,8 @@ impl Pair {
             now: Instant::ZERO,
             line: BinaryHeap::new(),
             sent: 0,
+            written: Default::default(),
+            arrived: Default::default(),
             rng,
             loss: 0.0,
             duplicate: 0.0,
@@ -160,6 +165,8 @@ impl Pair {
                 assert_eq!(bytes.len(), transmit.len);
                 out.clear();
                 assert!(bytes.len() <= self.interface_bytes, "{}", bytes.len());
+                self.written[end].0 += 1;
+                self.written[end].1 += bytes.len() as u64;
                 let copies = 1 + u32::from(self.rng.chance(self.duplicate));
                 for _ in 0..copies {
                     self.carry(1 - end, bytes.clone());
@@ -182,6 +189,8 @@ impl Pair {
     }
 
     fn receive(&mut self, end: usize, bytes: Vec<u8>) {
+        self.arrived[end].0 += 1;
+        self.arrived[end].1 += bytes.len() as u64;
         self.ends[end].handle_native(self.now, address(1 - end), bytes.into());
         while let Some((peer, payload)) = self.ends[end].poll_payload() {
             assert_eq!(peer, PEER);
@@ -290,6 +299,32 @@ fn what_expires_arrives_as_a_notice() {
     pair.run(SECOND * 5);
     assert_eq!(pair.got[1].len(), 100);
     assert!(pair.got[1].iter().all(|(id, _, _, expired)| *expired == (id % 2 == 0)));
+    assert_eq!(pair.ends[0].peer_stats(PEER).unwrap().expired, 50, "each counts once, sent before or not");
+}
+
+#[test]
+fn the_counters_tell_what_passed_over_the_line() {
+    for (seed, loss, duplicate) in [(1, 0.0, 0.0), (2, 0.2, 0.0), (3, 0.2, 0.1)] {
+        let mut pair = Pair::new(seed, &Config::default());
+        (pair.loss, pair.duplicate) = (loss, duplicate);
+        for id in 0..300 {
+            pair.ends[0].send(pair.now, PEER, note(id, 500));
+        }
+        pair.run(SECOND * 30);
+        let stats = [0, 1].map(|end| pair.ends[end].peer_stats(PEER).unwrap());
+        for (end, stats) in stats.iter().enumerate() {
+            assert_eq!((stats.packets_sent, stats.bytes_sent), pair.written[end]);
+            let (packets, bytes) = pair.arrived[end];
+            assert_eq!(stats.packets_received + stats.duplicate_packets, packets);
+            assert!(stats.bytes_received == bytes || (duplicate > 0.0 && stats.bytes_received < bytes));
+        }
+        let [sender, receiver] = stats;
+        let is_lossy = loss > 0.0;
+        assert_eq!((sender.packets_lost > 0, sender.payloads_resent > 0), (is_lossy, is_lossy));
+        assert!(receiver.duplicate_payloads <= sender.payloads_resent);
+        assert_eq!((sender.expired, sender.dropped_full, sender.queue_bytes, sender.in_flight), (0, 0, 0, 0));
+        assert!(sender.rtt >= 2 * DELAY && sender.min_rtt >= 2 * DELAY && sender.congestion_window >= 1_200);
+    }
 }
 
 #[test]

@@ -227,9 +227,17 @@ impl<P: Payload> Transport<P> {
 
     /// Takes a native datagram. Returns the peer it came from, if that is one of ours.
     pub fn handle_native(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) -> Option<PeerId> {
+        let len = datagram.len();
         match Datagram::decode(datagram) {
             Ok(Datagram::Data { token, packet, frames }) => self.handle_data(now, from, token, packet, frames),
-            Ok(Datagram::Hello(hello)) => self.handle_hello(now, &hello),
+            Ok(Datagram::Hello(hello)) => {
+                let id = self.handle_hello(now, &hello)?;
+                if let Some(Peer { link: Link::Native(native), .. }) = self.peers.get_mut(&id) {
+                    native.stats.packets_received += 1;
+                    native.stats.bytes_received += len as u64;
+                }
+                Some(id)
+            }
             Err(_) => {
                 self.stats.malformed += 1;
                 None

@@ -18,7 +18,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     let mut stop = Stop::after(args.seconds)?;
     let endpoint = Endpoint::from_env().await?;
     let publisher = endpoint.publisher(&args.topic_name, &args.topic_type)?;
-    let mut peers = Peers::watch(&endpoint, args.output())?;
+    let mut peers = Peers::watch(&endpoint, args.output());
     let mut progress = interval(PROGRESS_INTERVAL);
     progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
 

@@ -16,7 +16,7 @@ pub(crate) async fn run(args: &Args) -> Result<(), Failure> {
     let mut stop = Stop::after(args.seconds)?;
     let endpoint = Endpoint::from_env().await?;
     let mut subscription = endpoint.subscribe(&args.topic_name, &args.topic_type).await?;
-    let mut peers = Peers::watch(&endpoint, args.output())?;
+    let mut peers = Peers::watch(&endpoint, args.output());
     let mut tally = Tally::default();
 
     let mut stopped = None;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{DecodeError, Reader, put_varint};
+use super::{DecodeError, Reader, put_varint, varint_len};
 use crate::{EndpointId, Incarnation, NetworkId};
 
 /// First byte of every native datagram. Neither JSON nor MessagePack begins with it.
@@ -61,6 +61,12 @@ pub fn put_data_header(token: Token, packet: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&[MAGIC, KIND_DATA]);
     out.extend_from_slice(&token.0.to_be_bytes());
     put_varint(out, packet);
+}
+
+/// Bytes that [`put_data_header`] takes.
+#[must_use]
+pub const fn data_header_len(packet: u64) -> usize {
+    2 + 8 + varint_len(packet)
 }
 
 /// Says who speaks to whom, and by which token the speaker wants to be addressed.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_net::{Content, Instant, WallTime};
+use glue_net::{Content, Incarnation, Instant, WallTime};
 
-use super::{SECOND, World, facts, messages, ms, peer, topics};
-use crate::{BRIDGE_TYPE, Config, Event, GapReason, Item, PublishError, SubscribeError, TypeName, Wire};
+use super::{LIFE, SECOND, World, facts, messages, ms, peer, topics};
+use crate::{BRIDGE_TYPE, Config, Event, GapReason, Item, PeerFacts, PublishError, SubscribeError, TypeName, Wire};
 
 #[test]
 fn a_message_reaches_a_subscriber_with_all_that_was_published() {
@@ -20,8 +20,39 @@ fn a_message_reaches_a_subscriber_with_all_that_was_published() {
     assert_eq!(message.payload, "hello");
     assert_eq!((message.timestamp, message.expiry, message.sequence_number), (wall, ms(50), 1));
     assert_eq!((&*message.endpoint_name, &*message.topic_name, &*message.topic_type), ("node-0", "greetings", "text"));
-    assert_eq!(message.endpoint_id, facts(0, Wire::Native).id);
+    assert_eq!((message.endpoint_id, message.incarnation), (facts(0, Wire::Native).id, LIFE));
     assert_eq!(message.deadline(), world.now + ms(50));
+}
+
+#[test]
+fn messages_and_gaps_tell_their_publishers_life() {
+    let mut world = World::new(2);
+    let own = world.nodes[0].subscribe("a", "text").unwrap();
+    let id = world.nodes[1].subscribe("a", "text").unwrap();
+    world.settle();
+    world.publish(0, "a", b"first");
+    world.settle();
+    world.nodes[1].handle_peer_gone(peer(0));
+    world.nodes[0].handle_peer_gone(peer(1));
+    let next = Incarnation(LIFE.0 + 1);
+    world.nodes[1].handle_peer_up(peer(0), &PeerFacts { incarnation: next, ..facts(0, Wire::Native) });
+    world.nodes[0].handle_peer_up(peer(1), &facts(1, Wire::Native));
+    world.settle();
+    world.publish(0, "a", b"second");
+    world.settle();
+    world.fate.expire = 1.0;
+    world.publish(0, "a", b"third");
+    world.settle();
+    let lives = |world: &World, node, id| -> Vec<_> {
+        let source = |item: &Item| match item {
+            Item::Gap(gap) => gap.source.incarnation,
+            Item::Message(message) => message.incarnation,
+        };
+        world.items(node, id).iter().map(source).collect()
+    };
+    assert_eq!(lives(&world, 1, id), [LIFE, next, next]);
+    assert_eq!(world.gaps(1, id).len(), 1);
+    assert_eq!(lives(&world, 0, own), [LIFE; 3]);
 }
 
 #[test]
@@ -378,4 +409,24 @@ fn a_peer_that_went_and_came_back_starts_anew() {
     world.publish(0, "a", b"x");
     world.settle();
     assert_eq!(world.numbers(1, id), [1, 3]);
+}
+
+#[test]
+fn a_change_of_interest_is_told_once() {
+    let mut world = World::new(3);
+    let (_a, _b) = (world.nodes[0].publication("a", "text").unwrap(), world.nodes[0].publication("b", "text").unwrap());
+    world.events(0);
+    let all = world.nodes[1].subscribe("#", "").unwrap();
+    world.settle();
+    assert_eq!(world.events(0), [Event::InterestChanged]);
+    let _other = world.nodes[2].subscribe("c", "text").unwrap();
+    world.settle();
+    assert_eq!(world.events(0), [], "nobody publishes c");
+    world.nodes[0].handle_peer_suspended(peer(1));
+    assert_eq!(world.events(0), [Event::InterestChanged]);
+    world.nodes[0].handle_peer_resumed(peer(1));
+    assert_eq!(world.events(0), [Event::InterestChanged]);
+    world.nodes[1].unsubscribe(all);
+    world.settle();
+    assert_eq!(world.events(0), [Event::InterestChanged]);
 }

@@ -2,7 +2,7 @@
 
 use glue_net::{Content, EndpointId};
 
-use super::{World, contiguous, messages, peer};
+use super::{LIFE, World, contiguous, messages, peer};
 use crate::{Config, Event, GapReason, PublishError, SubscribeError, Topics};
 
 #[test]
@@ -95,7 +95,7 @@ fn interest_beyond_the_limit_is_refused_and_told_once() {
 #[test]
 fn subscriptions_and_publications_are_limited() {
     let config = Config { max_subscriptions: 1, max_publications: 1, max_idle_publications: 0, ..Config::default() };
-    let mut node = Topics::new(config, EndpointId::from_integer(0), "node").unwrap();
+    let mut node = Topics::new(config, EndpointId::from_integer(0), LIFE, "node").unwrap();
     let id = node.subscribe("a", "").unwrap();
     assert_eq!(node.subscribe("b", ""), Err(SubscribeError::TooMany { limit: 1 }));
     node.unsubscribe(id);

@@ -2,6 +2,7 @@
 
 mod behaviour;
 mod classic;
+mod counters;
 mod hostile;
 mod limits;
 mod order;
@@ -11,13 +12,15 @@ mod speed;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use glue_net::{Chain, Content, EndpointId, Instant, PeerId, Rng, WallTime};
+use glue_net::{Chain, Content, EndpointId, Incarnation, Instant, PeerId, Rng, WallTime};
 
 use crate::{
     Cargo, Config, Delivery, EndpointName, Event, Gap, Item, Message, PeerFacts, SubscriptionId, Topics, Wire,
 };
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
+/// Every node's.
+pub(crate) const LIFE: Incarnation = Incarnation(7);
 
 pub(crate) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -25,12 +28,12 @@ pub(crate) fn ms(millis: u64) -> Duration {
 
 pub(crate) fn facts(node: usize, wire: Wire) -> PeerFacts {
     let id = EndpointId::from_integer(i64::try_from(node).unwrap());
-    PeerFacts { id, name: EndpointName::new(&format!("node-{node}")), wire }
+    PeerFacts { id, incarnation: LIFE, name: EndpointName::new(&format!("node-{node}")), wire }
 }
 
 pub(crate) fn topics(node: usize, config: Config) -> Topics {
     let facts = facts(node, Wire::Native);
-    Topics::new(config, facts.id, &facts.name).unwrap()
+    Topics::new(config, facts.id, facts.incarnation, &facts.name).unwrap()
 }
 
 pub(crate) fn peer(node: usize) -> PeerId {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use glue_net::{EndpointId, Instant};
-use glue_topics::{Gap, GapReason, Message};
+use glue_topics::{Gap, GapReason, Message, Source};
 
 /// A subscriber, in one of its lives.
 type Reader = (usize, u32);
@@ -29,10 +29,34 @@ struct Entry {
     size: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Cursor {
     first: u64,
     last: u64,
+    seen: Seen,
+}
+
+/// What a reader saw of a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Messages delivered.
+    pub delivered: u64,
+    /// Messages missing, by reason.
+    pub missed: BTreeMap<GapReason, u64>,
+}
+
+impl Seen {
+    /// Messages missing for this reason.
+    #[must_use]
+    pub fn missed(&self, reason: GapReason) -> u64 {
+        self.missed.get(&reason).copied().unwrap_or_default()
+    }
+
+    /// Messages seen or known to be missing.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.delivered + self.missed.values().sum::<u64>()
+    }
 }
 
 impl Books {
@@ -50,6 +74,7 @@ impl Books {
     /// If the message was never published, comes twice, out of order, changed, or expired.
     pub fn deliver(&mut self, reader: Reader, at: Instant, slack: Duration, message: &Message) {
         let life = life_of(message);
+        assert_eq!(message.payload.first_chunk(), Some(&life.to_be_bytes()), "the life in which it was published");
         let stream = (message.endpoint_id, life, message.topic_name.to_string());
         let sequence = message.sequence_number;
         let index = usize::try_from(sequence - 1).expect("small numbers");
@@ -60,7 +85,7 @@ impl Books {
             .unwrap_or_else(|| panic!("{stream:?} {sequence} was never published"));
         assert!(*message.payload == payload(life, sequence, entry.size)[..], "{stream:?} {sequence} was changed");
         assert!(at <= entry.at + entry.expiry + slack, "{stream:?} {sequence} came after it expired");
-        self.advance(reader, stream, sequence, sequence);
+        self.advance(reader, stream, sequence, sequence).delivered += 1;
         self.delivered += 1;
     }
 
@@ -68,11 +93,8 @@ impl Books {
     ///
     /// # Panics
     /// If it does not follow what came before, or says that messages expired which have not.
-    pub fn miss(&mut self, reader: Reader, life: u32, at: Instant, gap: &Gap) {
-        // A gap does not say which life of its publisher it is from: it is the one that it goes on from.
-        let stream_of = |life| (gap.source.endpoint_id, life, gap.source.topic_name.to_string());
-        let follows = |life: &u32| self.read.get(&(reader, stream_of(*life))).is_some_and(|c| c.last + 1 == gap.from);
-        let stream = stream_of((0..=life).rev().find(follows).unwrap_or(life));
+    pub fn miss(&mut self, reader: Reader, at: Instant, gap: &Gap) {
+        let stream = (gap.source.endpoint_id, life_of(&gap.source), gap.source.topic_name.to_string());
         if gap.reason == GapReason::Expired {
             let entries = self.published.get(&stream).map_or(&[][..], |entries| entries);
             let from = usize::try_from(gap.from - 1).expect("small numbers");
@@ -80,18 +102,24 @@ impl Books {
                 assert!(entry.at + entry.expiry <= at, "{stream:?} {gap:?}: not expired yet");
             }
         }
-        self.advance(reader, stream, gap.from, gap.to);
+        *self.advance(reader, stream, gap.from, gap.to).missed.entry(gap.reason).or_default() += gap.count();
         self.missed += gap.count();
     }
 
-    fn advance(&mut self, reader: Reader, stream: Stream, from: u64, to: u64) {
+    fn advance(&mut self, reader: Reader, stream: Stream, from: u64, to: u64) -> &mut Seen {
         let key = (reader, stream);
-        if let Some(cursor) = self.read.get_mut(&key) {
+        if let Some(cursor) = self.read.get(&key) {
             assert_eq!(from, cursor.last + 1, "{key:?}: in order, once, and no silent gap");
-            cursor.last = to;
-        } else {
-            self.read.insert(key, Cursor { first: from, last: to });
         }
+        let cursor = self.read.entry(key).or_insert_with(|| Cursor { first: from, last: to, seen: Seen::default() });
+        cursor.last = to;
+        &mut cursor.seen
+    }
+
+    /// What `reader` saw of `stream`.
+    #[must_use]
+    pub fn seen(&self, reader: Reader, stream: &Stream) -> Seen {
+        self.read.get(&(reader, stream.clone())).map(|cursor| cursor.seen.clone()).unwrap_or_default()
     }
 
     /// Asserts that `reader` has seen, as messages or as gaps, everything of `stream` from sequence number `from` on.
@@ -132,7 +160,7 @@ pub(crate) fn payload(life: u32, sequence: u64, size: usize) -> Vec<u8> {
     bytes
 }
 
-fn life_of(message: &Message) -> u32 {
-    let life = message.payload.first_chunk().expect("a payload of ours");
-    u32::from_be_bytes(*life)
+/// A member's incarnation is one more than its life.
+fn life_of(source: &Source) -> u32 {
+    u32::try_from(source.incarnation.0 - 1).expect("small numbers")
 }

@@ -248,10 +248,7 @@ impl Cluster {
         let reader = self.reader(index);
         match item {
             Item::Message(message) => self.books.deliver(reader, at, self.slack, message),
-            Item::Gap(gap) => {
-                let publisher = self.members.iter().find(|member| member.id == gap.source.endpoint_id);
-                self.books.miss(reader, publisher.expect("one of ours").life, at, gap);
-            }
+            Item::Gap(gap) => self.books.miss(reader, at, gap),
         }
     }
 

@@ -16,5 +16,5 @@ pub mod mixed;
 pub mod netns;
 pub mod reference;
 
-pub use books::Books;
+pub use books::{Books, Seen};
 pub use cluster::{Cluster, Member, Plan};

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use glue_endpoint::{ClashKind, DownReason, Endpoint, EndpointId, Notice, PublishError, Settings, SubscribeError};
+use glue_endpoint::{
+    ClashKind, DownReason, Endpoint, EndpointId, GapReason, Item, Notice, PublishError, Settings, SubscribeError,
+};
 use glue_net::Rng;
 use glue_stack::child::{self, Child};
 use glue_stack::live::{DEADLINE, Live, Site, connect, free_port, next};
@@ -173,7 +175,7 @@ async fn close_is_seen_as_a_goodbye_within_a_second() {
     let start = Instant::now();
     assert!(b.endpoint.close(DEADLINE).await);
     let told = a.notice(|notice| matches!(notice, Notice::PeerDown { .. })).await;
-    assert_eq!(told, Notice::PeerDown { name: "b".to_owned(), id, reason: DownReason::Goodbye });
+    assert_eq!(told, Notice::PeerDown { name: "b".to_owned(), id, native: true, reason: DownReason::Goodbye });
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     assert!(a.endpoint.peers().is_empty());
     assert!(timeout(DEADLINE, subscription.recv()).await.unwrap().is_none(), "its subscriptions end");
@@ -196,7 +198,49 @@ async fn what_happened_before_anybody_asked_is_told() {
     let mut late = a.events();
     let first = timeout(DEADLINE, late.recv()).await.unwrap();
     assert!(matches!(&first, Some(Notice::PeerUp { name, .. }) if name == "b"), "{first:?}");
-    assert!(a.events().try_recv().is_none(), "a second stream begins when it is made");
+    let second = a.events().try_recv();
+    assert_eq!(second, first, "a later stream begins with the peers that are there");
+}
+
+#[tokio::test]
+async fn a_publisher_waits_for_its_subscribers() {
+    let site = Site::new();
+    let (a, b, c) = (site.multicast("a"), site.multicast("b"), site.multicast("c"));
+    let (a, b, c) = (Live::start(a).await, Live::start(b).await, Live::start(c).await);
+    let publisher = a.endpoint.publisher("t", "ty").unwrap();
+    assert!(publisher.wait_for_subscribers(0).await);
+    let mut first = b.endpoint.subscribe("t", "ty").await.unwrap();
+    let mut second = c.endpoint.subscribe("t", "ty").await.unwrap();
+    assert!(timeout(DEADLINE, publisher.wait_for_subscribers(2)).await.unwrap());
+    assert_eq!(publisher.subscribers(), 2);
+    publisher.publish(EXPIRY, &"for both".to_owned()).await.unwrap();
+    for subscription in [&mut first, &mut second] {
+        assert_eq!(next(subscription).await.payload, "for both");
+    }
+    // A wait that is given up changes nothing, and the end of the endpoint ends one.
+    assert!(timeout(Duration::ZERO, publisher.wait_for_subscribers(3)).await.is_err());
+    let (there, _) = tokio::join!(publisher.wait_for_subscribers(3), a.endpoint.close(DEADLINE));
+    assert!(!there);
+}
+
+#[tokio::test]
+async fn a_function_sees_gaps_in_their_place() {
+    let site = Site::new();
+    let a = Live::start(site.multicast("a")).await;
+    let (send, mut called) = tokio::sync::mpsc::unbounded_channel();
+    let on_item = move |item: Item| send.send(item).unwrap();
+    let callback = a.endpoint.subscribe_items_with("t", "ty", on_item).await.unwrap();
+    let publisher = a.endpoint.publisher("t", "ty").unwrap();
+    for (expiry, payload) in [(EXPIRY, "one"), (Duration::from_nanos(1), "two"), (EXPIRY, "three")] {
+        publisher.publish(expiry, &payload.as_bytes().to_vec()).await.unwrap();
+    }
+    for expected in ["one", "gap", "three"] {
+        match timeout(DEADLINE, called.recv()).await.unwrap().unwrap() {
+            Item::Message(message) => assert_eq!(message.payload, expected),
+            Item::Gap(gap) => assert_eq!((expected, gap.from, gap.to, gap.reason), ("gap", 2, 2, GapReason::Expired)),
+        }
+    }
+    assert_eq!(callback.missed(), 1);
 }
 
 #[tokio::test]
@@ -232,7 +276,7 @@ async fn a_killed_endpoint_that_starts_again_is_seen_as_down_and_up() {
     child.kill();
     let again = Live::start(site.multicast("phoenix").endpoint_id(id)).await;
     let down = a.notice(|notice| matches!(notice, Notice::PeerDown { .. })).await;
-    assert_eq!(down, Notice::PeerDown { name: "phoenix".to_owned(), id, reason: DownReason::Restarted });
+    assert_eq!(down, Notice::PeerDown { name: "phoenix".to_owned(), id, native: true, reason: DownReason::Restarted });
     a.notice(|notice| matches!(notice, Notice::PeerUp { id: other, .. } if *other == id)).await;
     connect(&again.endpoint, "t", "ty", &mut subscription).await;
 }

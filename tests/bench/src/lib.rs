@@ -1,0 +1,58 @@
+//! What the benches and the instruction counts share: engines joined by memory. No sockets, no clock: each run does
+//! exactly the same.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "its users are benches: it panics to end them"
+)]
+
+mod lan;
+
+use std::time::Duration;
+
+use glue_net::{Chain, Content, EndpointId, Incarnation, Instant, PeerId};
+use glue_topics::{Config, EndpointName, PeerFacts, Topics, Wire};
+
+pub use lan::{Datagram, Lan, Path};
+
+/// The topic that is published.
+pub const TOPIC: &str = "some_topic";
+/// Its type.
+pub const TYPE: &str = "some_type";
+/// How long messages live.
+pub const EXPIRY: Duration = Duration::from_secs(60);
+/// The subscriber of [`publisher`].
+pub const SUBSCRIBER: PeerId = PeerId(1);
+
+/// Topics of a publisher with one native subscriber to each of `topics`, which takes datagrams with room for `room`
+/// bytes. Publications that are released are forgotten at once.
+#[must_use]
+pub fn publisher(topics: &[String], room: usize) -> Topics {
+    let mut config = Config::default();
+    config.max_idle_publications = 0;
+    let facts = |id, name| PeerFacts {
+        id: EndpointId::from_integer(id),
+        incarnation: LIFE,
+        name: EndpointName::new(name),
+        wire: Wire::Native,
+    };
+    let mut publisher = Topics::new(config, EndpointId::from_integer(1), LIFE, "publisher").expect("good settings");
+    let mut subscriber =
+        Topics::new(Config::default(), EndpointId::from_integer(2), LIFE, "subscriber").expect("good settings");
+    publisher.handle_peer_up(SUBSCRIBER, &facts(2, "subscriber"));
+    subscriber.handle_peer_up(PeerId(0), &facts(1, "publisher"));
+    for topic in topics {
+        subscriber.subscribe(topic, TYPE).expect("a good topic");
+    }
+    while let Some((_, cargo)) = subscriber.poll_cargo() {
+        let (mut head, mut body) = (Vec::new(), Chain::default());
+        cargo.encode_head(Instant::ZERO, &mut head);
+        cargo.encode_body(0..cargo.body_len(), &mut body);
+        publisher.handle_cargo(Instant::ZERO, SUBSCRIBER, head.into(), body.to_vec().into());
+    }
+    publisher.set_room(SUBSCRIBER, room);
+    publisher
+}
+
+const LIFE: Incarnation = Incarnation(1);
