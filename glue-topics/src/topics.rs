@@ -153,7 +153,13 @@ impl Topics {
 
     /// The next thing to send, and to whom.
     #[must_use]
+    #[inline]
     pub fn poll_cargo(&mut self) -> Option<(PeerId, Cargo)> {
+        // Most messages are laid into an open bundle, and leave nothing to send.
+        if self.owing.is_empty() && self.outputs.cargo.is_empty() { None } else { self.take_cargo() }
+    }
+
+    fn take_cargo(&mut self) -> Option<(PeerId, Cargo)> {
         while let Some(id) = self.owing.pop_first() {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.flush(id, &self.subscriptions, &mut self.outputs);

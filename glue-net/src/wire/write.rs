@@ -2,11 +2,18 @@
 
 /// Appends a variable-length integer (RFC 9000, section 16): 1, 2, 4 or 8 bytes, the shortest that holds it. Values
 /// above 2^62 - 1 are written as that.
+#[inline]
 pub fn put_varint(out: &mut Vec<u8>, value: u64) {
+    match u8::try_from(value) {
+        Ok(byte @ 0..0x40) => out.push(byte),
+        _ => put_long_varint(out, value),
+    }
+}
+
+fn put_long_varint(out: &mut Vec<u8>, value: u64) {
     let value = value.min((1 << 62) - 1);
     match varint_len(value) {
-        1 => out.push(value.to_be_bytes()[7]),
-        2 => out.extend_from_slice(&(value | 0x4000).to_be_bytes()[6..]),
+        ..=2 => out.extend_from_slice(&(value | 0x4000).to_be_bytes()[6..]),
         4 => out.extend_from_slice(&(value | 0x8000_0000).to_be_bytes()[4..]),
         _ => out.extend_from_slice(&(value | 0xc000_0000_0000_0000).to_be_bytes()),
     }
