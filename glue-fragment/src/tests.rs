@@ -37,6 +37,9 @@ impl Content for Text {
         self.body = Bytes::new();
         self.head = b"skipped".to_vec();
     }
+    fn overflow(&mut self) {
+        self.expire();
+    }
     fn merge(&mut self, _next: &Self) -> bool {
         true
     }

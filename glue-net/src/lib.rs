@@ -5,6 +5,7 @@
 
 #[cfg(feature = "driver")]
 pub mod driver;
+mod gauge;
 mod id;
 mod node;
 mod payload;
@@ -12,6 +13,7 @@ mod rng;
 mod time;
 pub mod wire;
 
+pub use gauge::{Gauge, Held};
 pub use id::{EndpointId, Incarnation, NetworkId, ParseEndpointIdError, PeerId};
 pub use node::{Interface, Node, Transmit, Via};
 pub use payload::{Content, Payload};

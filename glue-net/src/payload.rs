@@ -27,6 +27,9 @@ pub trait Payload: Sized {
     /// order moves on at the receiver.
     fn expire(&mut self);
 
+    /// As [`Payload::expire`], but because there was no room for it.
+    fn overflow(&mut self);
+
     /// Takes `next`, which was to be sent right after `self`, into `self`; false if they stay two. Only notices merge.
     fn merge(&mut self, next: &Self) -> bool;
 
@@ -58,6 +61,9 @@ pub trait Content: Clone {
     /// Drops the body; the head now says what was skipped.
     fn expire(&mut self);
 
+    /// As [`Content::expire`], but because there was no room for it.
+    fn overflow(&mut self);
+
     /// See [`Payload::merge`].
     fn merge(&mut self, next: &Self) -> bool;
 
@@ -87,6 +93,8 @@ impl Payload for Bytes {
     }
 
     fn expire(&mut self) {}
+
+    fn overflow(&mut self) {}
 
     fn merge(&mut self, _next: &Self) -> bool {
         false

@@ -139,6 +139,10 @@ impl Content for Cargo {
         self.skip(GapReason::Expired);
     }
 
+    fn overflow(&mut self) {
+        self.skip(GapReason::Overflow);
+    }
+
     fn merge(&mut self, next: &Self) -> bool {
         let (Kind::Skip(skip), Kind::Skip(next)) = (&mut self.0, &next.0) else { return false };
         let joins = next.first == skip.last + 1

@@ -72,7 +72,7 @@ impl<P: Payload> Native<P> {
             identity,
             session: Session::new(now, rng),
             outbox: Outbox::default(),
-            inbox: Inbox::new(config.receive_window_bytes),
+            inbox: Inbox::new(config.initial_credit_bytes, config.receive_window_bytes),
             stats: PeerStats::default(),
             path: Path::default(),
             flight: Flight::default(),
@@ -140,11 +140,18 @@ impl<P: Payload> Native<P> {
 
     pub(crate) fn send(&mut self, now: Instant, config: &Config, mut payload: P) {
         if self.outbox.bytes() + payload.encoded_len() > config.max_queue_bytes && !payload.is_urgent() {
-            payload.expire();
+            payload.overflow();
             self.stats.dropped_full += 1;
         }
         self.outbox.push(payload);
         self.sweep_at.get_or_insert(now + SWEEP_INTERVAL);
+    }
+
+    /// See [`Outbox::shed`].
+    pub(crate) fn shed(&mut self) -> u64 {
+        let count = self.outbox.shed();
+        self.stats.dropped_full += count;
+        count
     }
 
     pub(crate) fn handle_hello(&mut self, now: Instant, hello: &Hello) -> Greeting {

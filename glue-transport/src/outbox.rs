@@ -18,6 +18,8 @@ pub(crate) struct Outbox<P> {
     /// Numbers whose packets were lost.
     resend: VecDeque<u64>,
     bytes: usize,
+    /// Bytes acknowledged in all.
+    taken: u64,
 }
 
 #[derive(Debug)]
@@ -43,6 +45,7 @@ impl<P> Default for Outbox<P> {
             slots: VecDeque::new(),
             resend: VecDeque::new(),
             bytes: 0,
+            taken: 0,
         }
     }
 }
@@ -66,6 +69,16 @@ impl<P: Payload> Outbox<P> {
     /// Bytes queued or unacknowledged.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes acknowledged in all.
+    pub(crate) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Payloads queued or unacknowledged, and numbers kept between them.
+    pub(crate) fn entries(&self) -> usize {
+        self.urgent.len() + self.queue.len() + self.slots.len()
     }
 
     /// Nothing waits to be sent (unacknowledged payloads may be under way).
@@ -163,7 +176,9 @@ impl<P: Payload> Outbox<P> {
     pub(crate) fn acknowledge(&mut self, number: u64) {
         let Some(slot) = self.slot_mut(number) else { return };
         if slot.payload.take().is_some() {
-            self.bytes -= slot.len;
+            let len = slot.len;
+            self.bytes -= len;
+            self.taken += len as u64;
         }
         while self.slots.front().is_some_and(|slot| slot.payload.is_none()) {
             self.slots.pop_front();
@@ -201,6 +216,27 @@ impl<P: Payload> Outbox<P> {
         }
         self.queue = swept;
         expired
+    }
+
+    /// Turns all that waits, whether it was sent before or not, into notices that there was no room for it. Returns how
+    /// many payloads that were.
+    pub(crate) fn shed(&mut self) -> u64 {
+        let mut count = 0;
+        for slot in &mut self.slots {
+            let Some(payload) = slot.payload.as_mut().filter(|payload| !payload.is_urgent()) else { continue };
+            payload.overflow();
+            let len = payload.encoded_len();
+            count += u64::from(len < slot.len);
+            self.bytes = self.bytes - slot.len + len;
+            slot.len = len;
+        }
+        for mut queued in std::mem::take(&mut self.queue) {
+            self.bytes -= queued.len;
+            queued.payload.overflow();
+            count += u64::from(queued.payload.encoded_len() < queued.len);
+            self.push(queued.payload);
+        }
+        count
     }
 
     fn take_urgent(&mut self, room: usize) -> Option<P> {

@@ -11,6 +11,8 @@ use glue_net::{EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Rng
 
 use super::*;
 
+mod backlog;
+
 /// A payload that can be cut and can expire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Note {
@@ -57,6 +59,9 @@ impl Payload for Note {
         self.expired = true;
         self.deadline = None;
     }
+    fn overflow(&mut self) {
+        self.expire();
+    }
     fn merge(&mut self, _next: &Self) -> bool {
         false
     }
@@ -93,6 +98,7 @@ struct Pair {
     cut: bool,
     take: bool,
     held: u64,
+    window: u64,
 }
 
 const PEER: PeerId = PeerId(7);
@@ -138,6 +144,7 @@ impl Pair {
             cut: false,
             take: true,
             held: 0,
+            window: config.receive_window_bytes,
         }
     }
 
@@ -181,7 +188,7 @@ impl Pair {
                 self.held += payload.len() as u64;
             }
         }
-        self.ends[end].set_held(PEER, self.held);
+        self.ends[end].set_held(PEER, self.held, self.window);
     }
 
     /// Runs until nothing is to be done before `limit`.
@@ -294,7 +301,7 @@ fn a_receiver_that_takes_nothing_bounds_the_sender_but_not_urgent_payloads() {
     pair.run(SECOND);
     assert!(pair.whole(1).contains_key(&5_000));
     (pair.take, pair.held) = (true, 0);
-    pair.ends[1].set_held(PEER, 0);
+    pair.ends[1].set_held(PEER, 0, 100_000);
     pair.run(SECOND * 10);
     assert_eq!(pair.whole(1).len(), 1_001);
 }
