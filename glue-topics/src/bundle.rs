@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::{put_bytes, put_varint, split_varint, varint_len};
-use glue_net::{Instant, WallTime};
+use glue_net::{Gauge, Held, Instant, WallTime};
 
 use crate::message::Data;
 use crate::name::TopicName;
@@ -35,15 +35,17 @@ pub(crate) struct OpenBundle {
     /// Of the last message.
     timestamp: WallTime,
     expiry: Duration,
+    held: Held,
 }
 
 impl OpenBundle {
     /// A bundle of one message. `names` are topic and type as they stand on the wire, see [`names`]; `capacity` is how
-    /// long it is expected to become.
-    pub(crate) fn new(post: &Post<'_>, names: &[u8], capacity: usize) -> Self {
+    /// long it is expected to become. `memory` counts what it takes.
+    pub(crate) fn new(post: &Post<'_>, names: &[u8], capacity: usize, memory: &Gauge) -> Self {
         let mut bytes = Vec::with_capacity(capacity.max(header_len(post, names) + message_len(post, 0)));
         put_header(post, names, &mut bytes);
         put_message(post, 0, &mut bytes);
+        let held = memory.hold(OVERHEAD_BYTES + bytes.capacity());
         Self {
             bytes,
             first: post.sequence,
@@ -52,6 +54,7 @@ impl OpenBundle {
             last_published: post.now,
             timestamp: post.wall,
             expiry: post.expiry,
+            held,
         }
     }
 
@@ -70,6 +73,7 @@ impl OpenBundle {
             return false;
         }
         put_message(post, delta, &mut self.bytes);
+        self.held.set(OVERHEAD_BYTES + self.bytes.capacity());
         self.last = post.sequence;
         self.timestamp = post.wall;
         self.last_published = post.now;
@@ -84,6 +88,7 @@ impl OpenBundle {
         // It may wait long for an ack, and so may many like it.
         if self.bytes.capacity() > 2 * self.bytes.len() {
             self.bytes.shrink_to_fit();
+            self.held.set(OVERHEAD_BYTES + self.bytes.capacity());
         }
         Bundle {
             topic,
@@ -93,6 +98,7 @@ impl OpenBundle {
             deadline: self.last_published + self.expiry,
             front: self.bytes,
             payload: Bytes::new(),
+            _held: self.held,
         }
     }
 }
@@ -110,15 +116,18 @@ pub(crate) struct Bundle {
     front: Vec<u8>,
     /// What follows `front`: the payload of a message that is too large to be copied.
     payload: Bytes,
+    /// Counts until the last peer has let go of it.
+    _held: Held,
 }
 
 impl Bundle {
     /// A bundle of one large message, whose payload is not copied if it is shared.
-    pub(crate) fn of_one(post: &Post<'_>, names: &[u8], topic: TopicName) -> Self {
+    pub(crate) fn of_one(post: &Post<'_>, names: &[u8], topic: TopicName, memory: &Gauge) -> Self {
         let payload = post.payload.to_bytes();
         let mut front = Vec::with_capacity(header_len(post, names) + message_len(post, 0) - payload.len());
         put_header(post, names, &mut front);
         put_message_header(post, 0, &mut front);
+        let held = memory.hold(OVERHEAD_BYTES + front.capacity() + payload.len());
         Self {
             topic,
             first: post.sequence,
@@ -127,6 +136,7 @@ impl Bundle {
             deadline: post.now + post.expiry,
             front,
             payload,
+            _held: held,
         }
     }
 
@@ -254,6 +264,8 @@ fn clipped(bytes: &[u8], range: Range<usize>) -> &[u8] {
     bytes.get(range.start.min(bytes.len())..range.end.min(bytes.len())).unwrap_or_default()
 }
 
+/// What a bundle takes beside its bytes: its structure, in memory of its own.
+const OVERHEAD_BYTES: usize = size_of::<Bundle>() + 32;
 /// A delta below it takes at most 4 bytes. A bundle is open for microseconds; a second means that a clock was set.
 const MAX_DELTA: u64 = 1 << 30;
 const MAX_VARINT: u64 = (1 << 62) - 1;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_net::Instant;
+use glue_net::{Gauge, Instant};
 
 use crate::batch::{Age, Batch};
 use crate::bundle::{self, Found, Header};
@@ -51,7 +51,7 @@ pub(crate) struct Skipped {
 }
 
 impl Incoming {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, held: &Gauge) -> Self {
         Self {
             streams: Vec::new(),
             by_topic: BTreeMap::new(),
@@ -59,8 +59,8 @@ impl Incoming {
             starting: BTreeSet::new(),
             ends_seen: 0,
             controls: Sequencer::new(Some(0)),
-            control_budget: Budget::new(config),
-            budget: Budget::new(config),
+            control_budget: Budget::new(config, held),
+            budget: Budget::new(config, held),
             classic: ClassicStreams::default(),
         }
     }
@@ -153,10 +153,10 @@ impl Incoming {
         }
     }
 
-    /// The peer is gone: delivers what is held.
-    pub(crate) fn give_up(&mut self, sink: &mut Sink<'_>) {
+    /// Delivers what is held, as what it waits for does not come for this reason.
+    pub(crate) fn give_up(&mut self, reason: GapReason, sink: &mut Sink<'_>) {
         for stream in &mut self.streams {
-            stream.give_up(&mut self.budget, sink);
+            stream.give_up(reason, &mut self.budget, sink);
         }
         self.classic.give_up(&mut self.budget, sink);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use glue_net::wire::classic::Codec;
-use glue_net::{EndpointId, PeerId};
+use glue_net::{EndpointId, Gauge, PeerId};
 
 use crate::cargo::Cargo;
 use crate::config::Config;
@@ -41,6 +41,8 @@ pub(crate) struct Peer {
     pub(crate) name: EndpointName,
     pub(crate) wire: Wire,
     pub(crate) reachable: bool,
+    /// Whether it gets what is published, see [`crate::Topics::set_served`].
+    pub(crate) served: bool,
     /// Bytes of body that one datagram to it carries.
     pub(crate) room: usize,
     pub(crate) interest: Interest,
@@ -55,16 +57,17 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(facts: &PeerFacts, config: &Config) -> Self {
+    pub(crate) fn new(facts: &PeerFacts, config: &Config, held: &Gauge) -> Self {
         Self {
             id: facts.id,
             name: facts.name.clone(),
             wire: facts.wire,
             reachable: true,
+            served: true,
             room: config.initial_room_bytes,
             interest: Interest::default(),
             told_interest_refused: false,
-            incoming: Incoming::new(config),
+            incoming: Incoming::new(config, held),
             undeclared: BTreeMap::new(),
             ends: Vec::new(),
             ends_sent: 0,

@@ -43,6 +43,9 @@ pub(crate) struct Publication {
 struct Target {
     peer: PeerId,
     reachable: bool,
+    served: bool,
+    /// The first message that it did not get since it is not served.
+    missed: Option<u64>,
     room: usize,
     /// What the start must say, see `cargo.rs`.
     barrier: u64,
@@ -54,6 +57,7 @@ struct Target {
 struct ClassicTarget {
     peer: PeerId,
     reachable: bool,
+    served: bool,
     codec: Codec,
 }
 
@@ -88,9 +92,10 @@ impl Publication {
         self.close(outputs, stats);
         if OpenBundle::fits(post, &self.names, self.room) {
             let capacity = self.last_len.min(self.room);
-            self.open = Some(OpenBundle::new(post, &self.names, capacity));
+            self.open = Some(OpenBundle::new(post, &self.names, capacity, &outputs.bundles));
         } else {
-            self.send(Bundle::of_one(post, &self.names, self.source.topic_name.clone()), outputs, stats);
+            let topic = self.source.topic_name.clone();
+            self.send(Bundle::of_one(post, &self.names, topic, &outputs.bundles), outputs, stats);
         }
     }
 
@@ -106,22 +111,50 @@ impl Publication {
         stats.bundles_sent += 1;
         let bundle = Arc::new(bundle);
         for target in &mut self.native {
+            if !target.served {
+                stats.skipped += bundle.count();
+                target.missed.get_or_insert(bundle.first);
+                continue;
+            }
             let barrier = (!target.started).then_some(target.barrier);
             target.started = true;
             outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), barrier)));
         }
     }
 
+    /// Takes over whether a peer is served. What it has missed is told when it is.
+    pub(crate) fn set_served(&mut self, id: PeerId, peer: &Peer, outputs: &mut Outputs, stats: &mut Stats) {
+        let is_here = self.native.iter().any(|target| target.peer == id);
+        if is_here || self.classic.iter().any(|target| target.peer == id) {
+            self.close(outputs, stats);
+            self.renew(id, peer, outputs, stats);
+        }
+        if peer.served {
+            self.tell_missed(id, outputs);
+        }
+    }
+
+    /// Tells a native peer which messages it did not get.
+    fn tell_missed(&mut self, id: PeerId, outputs: &mut Outputs) {
+        let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return };
+        let Some(first) = target.missed.take() else { return };
+        let barrier = (!target.started).then_some(target.barrier);
+        target.started = true;
+        let topic = self.source.topic_name.clone();
+        outputs.cargo.push_back((id, Cargo::skipped(topic, first, self.next_sequence - 1, barrier)));
+    }
+
     /// Encodes the message for classic peers, once for each codec that they use.
     pub(crate) fn send_classic(&self, post: &Post<'_>, outputs: &mut Outputs) {
         for codec in [Codec::Json, Codec::MessagePack] {
-            let mut peers = self.classic.iter().filter(|target| target.codec == codec).peekable();
+            let mut peers = self.classic.iter().filter(|target| target.served && target.codec == codec).peekable();
             if peers.peek().is_none() {
                 continue;
             }
             let mut body = Vec::with_capacity(post.payload.as_slice().len() + CLASSIC_OVERHEAD_BYTES);
             self.classic_message(post).encode(codec, &mut body);
-            let cargo = Cargo::classic(body.into(), post.now + post.expiry);
+            let held = Arc::new(outputs.bundles.hold(CLASSIC_OVERHEAD_BYTES + body.capacity()));
+            let cargo = Cargo::classic(body.into(), post.now + post.expiry, held);
             outputs.cargo.extend(peers.map(|target| (target.peer, cargo.clone())));
         }
     }
@@ -141,7 +174,13 @@ impl Publication {
     }
 
     /// Delivers the message to this endpoint's own subscriptions.
-    pub(crate) fn deliver(&mut self, post: &Post<'_>, subscriptions: &Subscriptions, outputs: &mut Outputs) {
+    pub(crate) fn deliver(
+        &mut self,
+        post: &Post<'_>,
+        subscriptions: &Subscriptions,
+        outputs: &mut Outputs,
+        limit: usize,
+    ) {
         if self.local_version != Some(subscriptions.version()) {
             let source = &self.source;
             self.local = subscriptions.matching(&source.topic_name, Some(&source.topic_type)).ids;
@@ -158,11 +197,16 @@ impl Publication {
             sequence_number: post.sequence,
             payload: post.payload.to_bytes(),
         };
-        outputs.deliver_own(&self.local, message);
+        outputs.deliver_own(&self.local, message, limit);
     }
 
     pub(crate) fn has_native(&self) -> bool {
         !self.native.is_empty()
+    }
+
+    /// Whether any peer gets it or has to be told that it missed it.
+    pub(crate) fn has_peers(&self) -> bool {
+        !self.native.is_empty() || !self.classic.is_empty()
     }
 
     pub(crate) fn has_classic(&self) -> bool {
@@ -180,11 +224,11 @@ impl Publication {
 
     /// Whether a native peer that gets it can be reached.
     pub(crate) fn is_reachable(&self) -> bool {
-        self.native.iter().any(|target| target.reachable)
+        self.native.iter().any(|target| target.reachable && target.served)
     }
 
     pub(crate) fn native_peers(&self) -> impl Iterator<Item = PeerId> {
-        self.native.iter().map(|target| target.peer)
+        self.native.iter().filter(|target| target.served).map(|target| target.peer)
     }
 
     pub(crate) fn goes_to(&self, peer: PeerId) -> bool {
@@ -194,18 +238,26 @@ impl Publication {
     /// The native peer gets what is published from now on.
     pub(crate) fn add(&mut self, id: PeerId, peer: &Peer, outputs: &mut Outputs, stats: &mut Stats) {
         self.close(outputs, stats);
-        let (reachable, room, barrier) = (peer.reachable, peer.room, peer.ends_sent());
-        self.native.push(Target { peer: id, reachable, room, barrier, started: false });
+        let (reachable, served, room, barrier) = (peer.reachable, peer.served, peer.room, peer.ends_sent());
+        self.native.push(Target { peer: id, reachable, served, missed: None, room, barrier, started: false });
         self.recompute();
     }
 
     /// The native peer gets no more. Returns whether it got anything: then it has to be told the end.
     pub(crate) fn remove(&mut self, id: PeerId, outputs: &mut Outputs, stats: &mut Stats) -> bool {
         self.close(outputs, stats);
+        self.tell_missed(id, outputs);
         let started = self.native.iter().any(|target| target.peer == id && target.started);
         self.native.retain(|target| target.peer != id);
         self.recompute();
         started
+    }
+
+    /// Closes the publication for good: what peers have missed is told before its end is.
+    pub(crate) fn end(&mut self, outputs: &mut Outputs, stats: &mut Stats) {
+        self.close(outputs, stats);
+        let missing: Vec<_> = self.native.iter().filter(|target| target.missed.is_some()).map(|t| t.peer).collect();
+        missing.into_iter().for_each(|peer| self.tell_missed(peer, outputs));
     }
 
     /// The native peers that got something since they became interested.
@@ -218,11 +270,11 @@ impl Publication {
         match peer.wire {
             Wire::Classic(codec) => {
                 self.classic.retain(|target| target.peer != id);
-                self.classic.push(ClassicTarget { peer: id, reachable: peer.reachable, codec });
+                self.classic.push(ClassicTarget { peer: id, reachable: peer.reachable, served: peer.served, codec });
             }
             Wire::Native => {
                 let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return };
-                (target.reachable, target.room) = (peer.reachable, peer.room);
+                (target.reachable, target.served, target.room) = (peer.reachable, peer.served, peer.room);
             }
         }
         self.recompute();
@@ -249,9 +301,9 @@ impl Publication {
 
     fn recompute(&mut self) {
         self.room = self.native.iter().map(|target| target.room).min().unwrap_or(0);
-        let native = self.native.iter().map(|target| (target.peer, target.reachable));
-        let classic = self.classic.iter().map(|target| (target.peer, target.reachable));
-        self.reachable = native.chain(classic).filter(|(_, reachable)| *reachable).map(|(peer, _)| peer).collect();
+        let native = self.native.iter().map(|target| (target.peer, target.reachable && target.served));
+        let classic = self.classic.iter().map(|target| (target.peer, target.reachable && target.served));
+        self.reachable = native.chain(classic).filter(|(_, gets)| *gets).map(|(peer, _)| peer).collect();
     }
 }
 

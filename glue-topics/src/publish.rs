@@ -104,6 +104,12 @@ impl Topics {
         self.publications.get(id).map_or(&[], Publication::interested)
     }
 
+    /// Whether the publication goes to any peer, be it out of reach or not served.
+    #[must_use]
+    pub fn has_peers(&self, id: PublicationId) -> bool {
+        self.publications.get(id).is_some_and(Publication::has_peers)
+    }
+
     fn publish_post(&mut self, id: PublicationId, mut post: Post<'_>) -> Result<u64, PublishError> {
         let publication = self.publications.get_mut(id).ok_or(PublishError::Unknown)?;
         let (len, limit) = (post.payload.as_slice().len(), self.config.max_message_bytes);
@@ -122,7 +128,7 @@ impl Topics {
         if publication.has_classic() {
             publication.send_classic(&post, &mut self.outputs);
         }
-        publication.deliver(&post, &self.subscriptions, &mut self.outputs);
+        publication.deliver(&post, &self.subscriptions, &mut self.outputs, self.config.max_own_bytes);
         if publication.has_open() && !std::mem::replace(&mut publication.listed, true) {
             self.publications.list(id);
         }
@@ -156,7 +162,7 @@ impl Topics {
 
     /// Tells those who got a publication that there will be no more of it.
     fn end(&mut self, mut publication: Publication) {
-        publication.close(&mut self.outputs, &mut self.stats);
+        publication.end(&mut self.outputs, &mut self.stats);
         for id in publication.started() {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.end(publication.source.topic_name.clone(), publication.next_sequence);

@@ -9,6 +9,9 @@ pub struct Stats {
     pub published: u64,
     /// Bundles closed.
     pub bundles_sent: u64,
+    /// Messages that were not queued for a peer that could not take them, see [`crate::Topics::set_served`]; counted once
+    /// for each such peer.
+    pub skipped: u64,
     /// Bundles of peers, delivered in order.
     pub bundles_received: u64,
     /// Messages in them.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use glue_net::{EndpointId, PeerId};
+use glue_net::{EndpointId, Gauge, PeerId};
 
 use crate::cargo::Cargo;
 use crate::classic::Hold;
 use crate::config::{Config, ConfigError};
 use crate::incoming::Incoming;
+use crate::message::GapReason;
 use crate::name::{EndpointName, Filter, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
@@ -33,6 +34,8 @@ pub struct Topics {
     pub(crate) stats: Stats,
     /// Classic messages that are held, in the order in which they are due.
     pub(crate) holds: VecDeque<(PeerId, Hold)>,
+    /// What waits of all peers.
+    pub(crate) held: Gauge,
 }
 
 impl Topics {
@@ -53,6 +56,7 @@ impl Topics {
             outputs: Outputs::default(),
             stats: Stats::default(),
             holds: VecDeque::new(),
+            held: Gauge::default(),
         })
     }
 
@@ -109,7 +113,7 @@ impl Topics {
         match self.peers.get_mut(&id) {
             Some(peer) => peer.renew(facts),
             None => {
-                let mut peer = Peer::new(facts, &self.config);
+                let mut peer = Peer::new(facts, &self.config, &self.held);
                 if peer.is_native() {
                     self.subscriptions.declared_filters().for_each(|filter| peer.declare(&filter, false, true));
                 }
@@ -131,12 +135,23 @@ impl Topics {
         self.set_reachable(id, true);
     }
 
+    /// Says whether what is published from now on is queued for a peer. What is published while it is not is a gap to the
+    /// peer: one notice for each publication, queued when it is served again. So a peer that takes nothing costs nothing
+    /// more, however much is published.
+    pub fn set_served(&mut self, id: PeerId, served: bool) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.served != served) else { return };
+        peer.served = served;
+        for publication in self.publications.iter_mut() {
+            publication.set_served(id, peer, &mut self.outputs, &mut self.stats);
+        }
+    }
+
     /// A peer is forgotten. What was held of it comes out, with gaps where something is missing.
     pub fn handle_peer_gone(&mut self, id: PeerId) {
         if !self.peers.contains_key(&id) {
             return;
         }
-        self.with_peer(id, |incoming, sink| incoming.give_up(sink));
+        self.with_peer(id, |incoming, sink| incoming.give_up(GapReason::PublisherGone, sink));
         self.peers.remove(&id);
         self.owing.remove(&id);
         self.publications.iter_mut().for_each(|publication| publication.forget(id));
@@ -176,6 +191,29 @@ impl Topics {
     #[must_use]
     pub fn held_bytes(&self, id: PeerId) -> usize {
         self.peers.get(&id).map_or(0, |peer| peer.incoming.budget.bytes())
+    }
+
+    /// Bytes of all peers that wait here for what comes before them.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
+    /// Bytes of what was published and is still queued anywhere, or open; what several peers share counts once.
+    #[must_use]
+    pub fn bundle_bytes(&self) -> usize {
+        self.outputs.bundles.bytes()
+    }
+
+    /// Bytes of own messages on their way to own subscriptions.
+    #[must_use]
+    pub const fn own_bytes(&self) -> &Gauge {
+        &self.outputs.own
+    }
+
+    /// Gives up what the messages that wait here wait for: they come out, with gaps.
+    pub fn release_waiting(&mut self, id: PeerId) {
+        self.with_peer(id, |incoming, sink| incoming.give_up(GapReason::Overflow, sink));
     }
 
     /// Calls `with` for what comes from a peer, if it is known, with where it goes.
