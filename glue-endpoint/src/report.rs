@@ -4,6 +4,7 @@ use glue_discovery::PeerInfo;
 use glue_transport::PeerStats;
 
 use crate::engine::Engine;
+use crate::memory::Memory;
 use crate::stats::Stats;
 
 /// Counters of every layer.
@@ -12,6 +13,8 @@ use crate::stats::Stats;
 pub struct Report {
     /// What no layer counts.
     pub endpoint: Stats,
+    /// What is held of the memory budget.
+    pub memory: Memory,
     /// Announcements and peers.
     pub discovery: glue_discovery::Stats,
     /// Datagrams that belong to no peer.
@@ -30,6 +33,10 @@ pub struct PeerReport {
     pub info: PeerInfo,
     /// Packets, bytes, losses, and how the path is.
     pub stats: PeerStats,
+    /// Whether it gets what is published; if not, it takes too little.
+    pub served: bool,
+    /// Messages that were not queued for it while it was not served; those of now not yet counted.
+    pub missed: u64,
 }
 
 impl Engine {
@@ -38,6 +45,7 @@ impl Engine {
     pub fn report(&self) -> Report {
         Report {
             endpoint: self.stats,
+            memory: self.memory(),
             discovery: self.discovery.stats(),
             transport: self.transport.stats(),
             fragment: self.joiner.stats(),
@@ -50,7 +58,8 @@ impl Engine {
     pub fn report_peers(&self) -> Vec<PeerReport> {
         let report = |(peer, info): (_, &PeerInfo)| {
             let stats = self.transport.peer_stats(peer)?;
-            Some(PeerReport { info: info.clone(), stats })
+            let (served, missed) = self.roster.service(peer);
+            Some(PeerReport { info: info.clone(), stats, served, missed })
         };
         self.discovery.peers().filter_map(report).collect()
     }

@@ -8,6 +8,7 @@ use glue_net::driver::Clock;
 use glue_topics::{Batch, GapReason, Item, Message, SubscribeError, SubscriptionId};
 use tokio::sync::Notify;
 
+use crate::memory::OwnRoom;
 use crate::shared::{Credit, Shared};
 
 /// Messages of a topic, in each publisher's order. Ends when dropped.
@@ -178,7 +179,7 @@ impl Mailbox {
     }
 
     /// Puts a batch in, or hands it to the application at once. Returns whether it is kept.
-    pub(crate) fn put(&self, batch: Batch, credit: Option<&Arc<Credit>>) -> bool {
+    pub(crate) fn put(&self, batch: Batch, credit: Option<&Arc<Credit>>, own_room: Option<&OwnRoom>) -> bool {
         if let Some(on_message) = &self.on_message {
             self.run(batch, &mut on_message.lock().unwrap_or_else(PoisonError::into_inner));
             return false;
@@ -187,11 +188,17 @@ impl Mailbox {
         if state.closed {
             return false;
         }
-        if batch.from().is_none() {
-            state.own_bytes += batch.bytes();
-            while state.own_bytes > OWN_LIMIT_BYTES && state.drop_oldest_own() {}
+        let is_own = batch.from().is_none();
+        // What follows a gap and is one too, for the same reason, is told as one: nobody who reads late pays for it.
+        if !state.parcels.back_mut().is_some_and(|last| last.batch.merge(&batch)) {
+            state.own_bytes += if is_own { batch.bytes() } else { 0 };
+            state.parcels.push_back(Parcel { batch, _credit: credit.cloned() });
         }
-        state.parcels.push_back(Parcel { batch, _credit: credit.cloned() });
+        if is_own {
+            while state.own_bytes > own_room.map_or(OWN_LIMIT_BYTES, |room| room.share().min(OWN_LIMIT_BYTES))
+                && state.drop_oldest_own()
+            {}
+        }
         drop(state);
         self.arrived.notify_one();
         true
@@ -235,13 +242,24 @@ impl Mailbox {
 }
 
 impl State {
-    /// Turns the oldest own messages into a gap; false if there are none.
+    /// Turns the oldest own messages into a gap; false if there are none but the newest.
     fn drop_oldest_own(&mut self) -> bool {
-        let has_messages = |parcel: &&mut Parcel| parcel.batch.from().is_none() && parcel.batch.has_messages();
-        let Some(parcel) = self.parcels.iter_mut().find(has_messages) else { return false };
+        let has_messages = |parcel: &Parcel| parcel.batch.from().is_none() && parcel.batch.has_messages();
+        let Some(at) = self.parcels.iter().position(has_messages) else { return false };
+        // The newest stays, however large.
+        if at + 1 == self.parcels.len() {
+            return false;
+        }
+        let Some(parcel) = self.parcels.get_mut(at) else { return false };
         let before = parcel.batch.bytes();
         parcel.batch.skip(GapReason::Overflow);
-        self.own_bytes -= before - parcel.batch.bytes();
+        let gap = parcel.batch.clone();
+        self.own_bytes -= before - gap.bytes();
+        // Of one publisher and topic there is then one gap, wherever those of others stand between.
+        if self.parcels.iter_mut().take(at).any(|earlier| earlier.batch.merge(&gap)) {
+            self.parcels.remove(at);
+            self.own_bytes -= gap.bytes();
+        }
         true
     }
 }

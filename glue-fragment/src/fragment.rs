@@ -135,6 +135,10 @@ impl<C: Content> Payload for Fragment<C> {
         !self.is_piece && !next.is_piece && self.is_dropped() && next.is_dropped() && self.content.merge(&next.content)
     }
 
+    fn group(&self) -> usize {
+        self.content.group()
+    }
+
     fn is_urgent(&self) -> bool {
         self.content.is_urgent()
     }

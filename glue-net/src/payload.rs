@@ -33,6 +33,11 @@ pub trait Payload: Sized {
     /// Takes `next`, which was to be sent right after `self`, into `self`; false if they stay two. Only notices merge.
     fn merge(&mut self, next: &Self) -> bool;
 
+    /// Only payloads of one group merge. So notices that lie apart find each other.
+    fn group(&self) -> usize {
+        0
+    }
+
     /// Whether it goes before what is queued, and is not held back by the receiver's credit: small control data.
     fn is_urgent(&self) -> bool;
 
@@ -66,6 +71,11 @@ pub trait Content: Clone {
 
     /// See [`Payload::merge`].
     fn merge(&mut self, next: &Self) -> bool;
+
+    /// See [`Payload::group`].
+    fn group(&self) -> usize {
+        0
+    }
 
     /// See [`Payload::is_urgent`].
     fn is_urgent(&self) -> bool;

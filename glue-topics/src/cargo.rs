@@ -161,6 +161,13 @@ impl Content for Cargo {
         joins
     }
 
+    fn group(&self) -> usize {
+        match &self.0 {
+            Kind::Skip(skip) => skip.topic.as_ptr().addr(),
+            _ => 0,
+        }
+    }
+
     fn is_urgent(&self) -> bool {
         matches!(self.0, Kind::Control { .. })
     }

@@ -38,8 +38,8 @@ pub struct Config {
     /// Bundles that wait for an earlier one, per peer. Default 131,072; at least 1. Each costs about 200 bytes of its
     /// own.
     pub max_held_bundles_per_peer: usize,
-    /// Bytes of this endpoint's own messages that wait for its own subscriptions, all together. Default 24 MiB; any.
-    /// Beyond, further ones are a gap.
+    /// Bytes of this endpoint's own messages that wait for its own subscriptions, all together. Default 12 MiB; any.
+    /// One that would exceed it is a gap.
     pub max_own_bytes: usize,
     /// How long a classic message waits for one that may come before it. Default 20 ms; any, 0 delivers as it comes.
     /// The classic wire does not number messages without holes, so a hole is waited for, in vain if nothing was lost.
@@ -64,7 +64,7 @@ impl Default for Config {
             max_streams_per_peer: 65_536,
             max_held_bytes_per_peer: 64 << 20,
             max_held_bundles_per_peer: 131_072,
-            max_own_bytes: 24 << 20,
+            max_own_bytes: 12 << 20,
             classic_hold: Duration::from_millis(20),
             initial_room_bytes: 1_000,
             max_events: 1_024,

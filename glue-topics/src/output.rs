@@ -65,10 +65,10 @@ impl Outputs {
         }
     }
 
-    /// Delivers a message of this endpoint, together with those just before it. A gap, if more than `limit` wait: nobody
+    /// Delivers a message of this endpoint, together with those just before it. A gap, if more than `limit` would wait: nobody
     /// could wait for an application that is slow to take what it publishes itself.
     pub(crate) fn deliver_own(&mut self, to: &Arc<[SubscriptionId]>, message: Message, limit: usize) {
-        if self.own.bytes() >= limit {
+        if self.own.bytes() + message.payload.len() > limit {
             let (source, at) = (message.source, message.sequence_number);
             let gap = Batch::of_gap(None, Gap { source, from: at, to: at, reason: GapReason::Overflow });
             let last = self.deliveries.back_mut().filter(|last| Arc::ptr_eq(&last.to, to));

@@ -122,26 +122,25 @@ impl Publication {
         }
     }
 
-    /// Takes over whether a peer is served. What it has missed is told when it is.
-    pub(crate) fn set_served(&mut self, id: PeerId, peer: &Peer, outputs: &mut Outputs, stats: &mut Stats) {
+    /// Takes over whether a peer is served. What it has missed is told when it is; returns how many messages.
+    pub(crate) fn set_served(&mut self, id: PeerId, peer: &Peer, outputs: &mut Outputs, stats: &mut Stats) -> u64 {
         let is_here = self.native.iter().any(|target| target.peer == id);
         if is_here || self.classic.iter().any(|target| target.peer == id) {
             self.close(outputs, stats);
             self.renew(id, peer, outputs, stats);
         }
-        if peer.served {
-            self.tell_missed(id, outputs);
-        }
+        if peer.served { self.tell_missed(id, outputs) } else { 0 }
     }
 
-    /// Tells a native peer which messages it did not get.
-    fn tell_missed(&mut self, id: PeerId, outputs: &mut Outputs) {
-        let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return };
-        let Some(first) = target.missed.take() else { return };
+    /// Tells a native peer which messages it did not get; returns how many.
+    fn tell_missed(&mut self, id: PeerId, outputs: &mut Outputs) -> u64 {
+        let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return 0 };
+        let Some(first) = target.missed.take() else { return 0 };
         let barrier = (!target.started).then_some(target.barrier);
         target.started = true;
         let topic = self.source.topic_name.clone();
         outputs.cargo.push_back((id, Cargo::skipped(topic, first, self.next_sequence - 1, barrier)));
+        self.next_sequence - first
     }
 
     /// Encodes the message for classic peers, once for each codec that they use.
@@ -204,9 +203,13 @@ impl Publication {
         !self.native.is_empty()
     }
 
-    /// Whether any peer gets it or has to be told that it missed it.
-    pub(crate) fn has_peers(&self) -> bool {
-        !self.native.is_empty() || !self.classic.is_empty()
+    /// Bytes that a message with `len` bytes of payload takes while peers have it queued; 0: it goes to none.
+    pub(crate) fn cost(&self, len: usize) -> usize {
+        let native = if self.native.is_empty() { 0 } else { len + 1 };
+        let has = |codec| self.classic.iter().any(|target| target.codec == codec);
+        let json = if has(Codec::Json) { len / 3 * 4 + 1 } else { 0 };
+        let pack = if has(Codec::MessagePack) { len + 1 } else { 0 };
+        native + json + pack
     }
 
     pub(crate) fn has_classic(&self) -> bool {
@@ -257,7 +260,9 @@ impl Publication {
     pub(crate) fn end(&mut self, outputs: &mut Outputs, stats: &mut Stats) {
         self.close(outputs, stats);
         let missing: Vec<_> = self.native.iter().filter(|target| target.missed.is_some()).map(|t| t.peer).collect();
-        missing.into_iter().for_each(|peer| self.tell_missed(peer, outputs));
+        for peer in missing {
+            self.tell_missed(peer, outputs);
+        }
     }
 
     /// The native peers that got something since they became interested.

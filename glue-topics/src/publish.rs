@@ -104,10 +104,10 @@ impl Topics {
         self.publications.get(id).map_or(&[], Publication::interested)
     }
 
-    /// Whether the publication goes to any peer, be it out of reach or not served.
+    /// Bytes that a message with `len` bytes of payload would take while peers have it queued, about; 0: it goes to none.
     #[must_use]
-    pub fn has_peers(&self, id: PublicationId) -> bool {
-        self.publications.get(id).is_some_and(Publication::has_peers)
+    pub fn publish_cost(&self, id: PublicationId, len: usize) -> usize {
+        self.publications.get(id).map_or(0, |publication| publication.cost(len))
     }
 
     fn publish_post(&mut self, id: PublicationId, mut post: Post<'_>) -> Result<u64, PublishError> {

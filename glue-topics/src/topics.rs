@@ -137,13 +137,12 @@ impl Topics {
 
     /// Says whether what is published from now on is queued for a peer. What is published while it is not is a gap to the
     /// peer: one notice for each publication, queued when it is served again. So a peer that takes nothing costs nothing
-    /// more, however much is published.
-    pub fn set_served(&mut self, id: PeerId, served: bool) {
-        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.served != served) else { return };
+    /// more, however much is published. Returns how many messages were missed, when it is served again.
+    pub fn set_served(&mut self, id: PeerId, served: bool) -> u64 {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.served != served) else { return 0 };
         peer.served = served;
-        for publication in self.publications.iter_mut() {
-            publication.set_served(id, peer, &mut self.outputs, &mut self.stats);
-        }
+        let (outputs, stats) = (&mut self.outputs, &mut self.stats);
+        self.publications.iter_mut().map(|publication| publication.set_served(id, peer, outputs, stats)).sum()
     }
 
     /// A peer is forgotten. What was held of it comes out, with gaps where something is missing.

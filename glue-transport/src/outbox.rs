@@ -1,6 +1,6 @@
 //! Payloads on their way to one peer: queued, numbered when first sent, kept until acknowledged.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use glue_net::{Instant, Payload};
@@ -202,20 +202,7 @@ impl<P: Payload> Outbox<P> {
         if !self.queue.iter().any(|q| q.payload.deadline().is_some_and(|at| at <= now)) {
             return 0;
         }
-        let mut expired = 0;
-        let mut swept: VecDeque<Queued<P>> = VecDeque::with_capacity(self.queue.len());
-        for mut queued in self.queue.drain(..) {
-            self.bytes -= queued.len;
-            expired += u64::from(expire_if_due(&mut queued.payload, now));
-            if swept.back_mut().is_some_and(|last| last.payload.merge(&queued.payload)) {
-                continue;
-            }
-            queued.len = queued.payload.encoded_len();
-            self.bytes += queued.len;
-            swept.push_back(queued);
-        }
-        self.queue = swept;
-        expired
+        self.rewrite(|payload| expire_if_due(payload, now))
     }
 
     /// Turns all that waits, whether it was sent before or not, into notices that there was no room for it. Returns how
@@ -230,13 +217,34 @@ impl<P: Payload> Outbox<P> {
             self.bytes = self.bytes - slot.len + len;
             slot.len = len;
         }
-        for mut queued in std::mem::take(&mut self.queue) {
-            self.bytes -= queued.len;
-            queued.payload.overflow();
-            count += u64::from(queued.payload.encoded_len() < queued.len);
-            self.push(queued.payload);
-        }
         count
+            + self.rewrite(|payload| {
+                let before = payload.encoded_len();
+                payload.overflow();
+                payload.encoded_len() < before
+            })
+    }
+
+    /// Changes what is queued, and merges the notices that it has become, wherever they stand: there are then no more of
+    /// them than topics. Returns how often `change` said yes.
+    fn rewrite(&mut self, mut change: impl FnMut(&mut P) -> bool) -> u64 {
+        let mut changed = 0;
+        let mut last_of_group = BTreeMap::new();
+        let mut kept: VecDeque<Queued<P>> = VecDeque::new();
+        for Queued { mut payload, len } in std::mem::take(&mut self.queue) {
+            self.bytes -= len;
+            changed += u64::from(change(&mut payload));
+            let last = last_of_group.get(&payload.group()).and_then(|at: &usize| kept.get_mut(*at));
+            if last.is_some_and(|last| last.payload.merge(&payload)) {
+                continue;
+            }
+            last_of_group.insert(payload.group(), kept.len());
+            let len = payload.encoded_len();
+            self.bytes += len;
+            kept.push_back(Queued { payload, len });
+        }
+        self.queue = kept;
+        changed
     }
 
     fn take_urgent(&mut self, room: usize) -> Option<P> {

@@ -210,6 +210,15 @@ impl<P: Payload> Transport<P> {
         true
     }
 
+    /// The peer that a native datagram claims to be from, by its token; nothing is changed.
+    #[must_use]
+    pub fn sender(&self, datagram: &Bytes) -> Option<PeerId> {
+        match Datagram::decode(datagram.clone()) {
+            Ok(Datagram::Data { token, .. }) => self.by_token.get(&token).copied(),
+            _ => None,
+        }
+    }
+
     /// Takes a native datagram. Returns the peer it came from, if that is one of ours.
     pub fn handle_native(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) -> Option<PeerId> {
         match Datagram::decode(datagram) {
