@@ -129,7 +129,7 @@ pub enum ConfigError {
     Topics(#[from] glue_topics::ConfigError),
 }
 
-/// The largest datagram and a quarter: credit is renewed when a quarter is used, and then a datagram must still fit.
+/// The largest datagram and a quarter: credit is renewed when an eighth is used, and a datagram must still fit then.
 const FIRST_CREDIT_BYTES: u64 = 80 << 10;
 /// What a bundle of one message has beside the payload, with names of the greatest length.
 const HEADER_BYTES: usize = 64 << 10;

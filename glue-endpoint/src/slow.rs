@@ -144,7 +144,7 @@ impl Engine {
     fn review_unserved(&mut self, now: Instant, peer: PeerId, unserved: Unserved, queue: usize) {
         let is_up = self.roster.is_up(peer);
         let limit = if is_up { self.queue_share(self.config.publish_queue_bytes) } else { self.parked_limit() };
-        let has_taken = unserved.taken.is_none_or(|before| self.transport.taken_bytes(peer) > before);
+        let has_taken = unserved.taken.is_none_or(|before| self.transport.has_taken(peer, before));
         // Nothing at all is queued for a classic peer that lost its queue: there are no notices that it could take.
         if queue <= limit / 2 && (has_taken || (queue == 0 && is_up)) {
             return self.serve(peer, unserved);

@@ -58,6 +58,19 @@ impl<P: Payload> Transport<P> {
         Some(state.backlog.since + patience)
     }
 
+    /// Whether the peer has taken something worthwhile since it had taken `before` in all. Notices are not, as they pass
+    /// even if its application takes nothing, unless it has room for more.
+    #[must_use]
+    pub fn has_taken(&self, peer: PeerId, before: u64) -> bool {
+        let Some(state) = self.peers.get(&peer) else { return false };
+        let has_room = match &state.link {
+            Link::Native(native) => native.credit_left() >= LARGEST_DATAGRAM_BYTES,
+            Link::Classic(_) => true,
+        };
+        let taken = state.taken().saturating_sub(before);
+        taken >= PART_BYTES as u64 || (taken > 0 && has_room)
+    }
+
     /// Turns everything that waits for the peer into notices that there was no room for it. Returns how many payloads
     /// that were.
     pub fn shed(&mut self, now: Instant, peer: PeerId) -> u64 {
@@ -143,6 +156,8 @@ impl<P: Payload> Peer<P> {
     }
 }
 
+/// Also what a receiver grants at least, see `inbox.rs`.
+const LARGEST_DATAGRAM_BYTES: usize = 64 << 10;
 /// What a peer must take to count as taking: a dozen datagrams. Less, or the rest of a short queue, and it stands still.
 const PART_BYTES: usize = 16 << 10;
 /// An ack may need that many to come where half of the datagrams are lost.

@@ -149,5 +149,6 @@ impl Inbox {
 /// Urgent payloads may exceed the credit by this, so that control passes when the application takes nothing.
 pub(crate) const OVERDRAFT: u64 = 256 << 10;
 
-/// Credit is announced when a quarter of the window became free.
-const CREDIT_SHARE: u64 = 4;
+/// Credit is announced when an eighth of the window became free: of the least window (80 KiB) the largest datagram is then
+/// always left, or a peer that sends such ones might wait for ever.
+const CREDIT_SHARE: u64 = 8;
