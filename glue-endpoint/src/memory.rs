@@ -55,6 +55,10 @@ pub(crate) struct OwnRoom {
 }
 
 impl OwnRoom {
+    pub(crate) const fn new(own: Gauge, most: usize) -> Self {
+        Self { own, most }
+    }
+
     /// What one subscription may hold: no more than what is free for others.
     pub(crate) fn share(&self) -> usize {
         self.most.saturating_sub(self.own.bytes())
@@ -86,7 +90,7 @@ impl Engine {
     }
 
     pub(crate) fn own_room(&self) -> OwnRoom {
-        OwnRoom { own: self.topics.own_bytes().clone(), most: self.config.topics.max_own_bytes }
+        OwnRoom::new(self.topics.own_bytes().clone(), self.config.topics.max_own_bytes)
     }
 
     pub(crate) fn note_peak(&mut self) {

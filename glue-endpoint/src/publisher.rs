@@ -101,3 +101,6 @@ impl Drop for Publisher {
         self.shared.call(|engine, _| engine.release(self.id));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -245,11 +245,9 @@ impl State {
     /// Turns the oldest own messages into a gap; false if there are none but the newest.
     fn drop_oldest_own(&mut self) -> bool {
         let has_messages = |parcel: &Parcel| parcel.batch.from().is_none() && parcel.batch.has_messages();
-        let Some(at) = self.parcels.iter().position(has_messages) else { return false };
+        let mut with_messages = self.parcels.iter().enumerate().filter(|(_, parcel)| has_messages(parcel));
         // The newest stays, however large.
-        if at + 1 == self.parcels.len() {
-            return false;
-        }
+        let Some(((at, _), _)) = with_messages.next().zip(with_messages.next()) else { return false };
         let Some(parcel) = self.parcels.get_mut(at) else { return false };
         let before = parcel.batch.bytes();
         parcel.batch.skip(GapReason::Overflow);
@@ -272,3 +270,6 @@ impl fmt::Debug for Mailbox {
 
 /// Own messages that may wait in one subscription. Remote ones are bounded by their credit.
 const OWN_LIMIT_BYTES: usize = 8 << 20;
+
+#[cfg(test)]
+mod tests;

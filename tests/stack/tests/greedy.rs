@@ -1,6 +1,6 @@
 //! Peers that keep to no limit: memory stays within the budget, and those who keep to theirs lose nothing.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests too")]
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -94,8 +94,6 @@ impl Scene {
 fn unharmed(greed: Greed, count: i64) -> (Report, Report) {
     let mut scene = Scene::new(greed, count);
     scene.run(500, true);
-    let peaks = [0, 1].map(|which| scene.report(which).memory);
-    println!("{greed:?}: {peaks:?}");
     scene.run(500, false);
     scene.world.run_for(Duration::from_secs(5));
     scene.run(1, false);
