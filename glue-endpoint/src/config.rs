@@ -76,6 +76,7 @@ impl Config {
         self.topics.max_message_bytes = part(64 << 20);
         self.topics.max_held_bytes_per_peer = part(64 << 20);
         self.topics.max_own_bytes = part(12 << 20);
+        self.topics.max_names_bytes = part(32 << 20);
         self.fragment.max_message_bytes = self.topics.max_message_bytes + HEADER_BYTES;
         self.fragment.budget_bytes = self.incoming_bytes();
         self.discovery.max_peers = self.discovery.max_peers.min(part(1_024));
@@ -85,6 +86,7 @@ impl Config {
     /// Whether the limits fit each other and the budget.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let message = self.topics.max_message_bytes;
+        let window = usize::try_from(self.transport.receive_window_bytes).unwrap_or(usize::MAX);
         let credits = usize::try_from(self.transport.initial_credit_bytes).unwrap_or(usize::MAX);
         let least = [
             ("memory_budget_bytes", self.memory_budget_bytes, Self::LEAST_MEMORY_BUDGET),
@@ -96,10 +98,9 @@ impl Config {
             (
                 "five eighths of memory_budget_bytes",
                 self.incoming_bytes(),
-                credits
-                    .saturating_mul(self.discovery.max_peers)
-                    .saturating_add(self.fragment.max_message_bytes)
-                    .saturating_add(self.topics.max_own_bytes),
+                [self.topics.max_own_bytes, self.topics.max_names_bytes, window]
+                    .into_iter()
+                    .fold(self.fragment.max_message_bytes, usize::saturating_add),
             ),
         ];
         let bad = least.into_iter().find(|(_, bytes, least)| bytes < least);

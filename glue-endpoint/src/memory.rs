@@ -27,6 +27,8 @@ pub struct Memory {
     pub queues: usize,
     /// Own messages that wait for own subscriptions.
     pub own: usize,
+    /// Names of topics that peers are interested in or publish, and what is kept with them.
+    pub names: usize,
     /// Messages of peers that wait for an earlier one.
     pub waiting: usize,
     /// Messages of peers that wait for the application.
@@ -43,7 +45,7 @@ impl Memory {
     /// All that is held.
     #[must_use]
     pub const fn held(&self) -> usize {
-        self.bundles + self.queues + self.own + self.waiting + self.lent + self.joining
+        self.bundles + self.queues + self.own + self.names + self.waiting + self.lent + self.joining
     }
 }
 
@@ -81,6 +83,7 @@ impl Engine {
             bundles: self.topics.bundle_bytes(),
             queues: self.transport.overhead_bytes(),
             own: self.topics.own_bytes().bytes(),
+            names: self.topics.names_bytes(),
             waiting: self.topics.waiting_bytes(),
             lent: self.roster.lent_in_all(),
             joining: self.joiner.held_bytes(),
@@ -153,7 +156,8 @@ impl Engine {
     }
 
     fn delivered(&self) -> usize {
-        self.topics.waiting_bytes() + self.roster.lent_in_all() + self.topics.own_bytes().bytes()
+        let names = self.topics.names_bytes();
+        self.topics.waiting_bytes() + self.roster.lent_in_all() + self.topics.own_bytes().bytes() + names
     }
 
     /// Whether a datagram may be taken in. If more is held than there is room for, what comes from peers that hold more

@@ -12,8 +12,10 @@ use glue_net::wire::classic;
 use glue_net::{EndpointId, Instant, WallTime};
 
 use crate::batch::Batch;
+use crate::incoming::STREAM_BYTES;
 use crate::message::{Message, Source};
 use crate::name::{EndpointName, TopicName, TypeName};
+use crate::names::Names;
 use crate::stream::{Audience, Budget, Sink};
 
 /// What one publisher publishes on one topic. A classic peer may pass on what others published.
@@ -58,6 +60,7 @@ impl ClassicStreams {
         now: Instant,
         message: classic::Message,
         budget: &mut Budget,
+        names: &mut Names,
         sink: &mut Sink<'_>,
     ) -> Option<Hold> {
         let (sequence, Some(source)) = (message.sequence_number, source(&message, sink)) else {
@@ -72,7 +75,8 @@ impl ClassicStreams {
             if stream.audience.is_nobody() {
                 return None;
             }
-            if self.0.len() >= sink.config.max_streams_per_peer {
+            let is_full = self.0.len() >= sink.config.max_streams_per_peer;
+            if is_full || !names.take(STREAM_BYTES + key.1.len()) {
                 sink.stats.classic_unordered += 1;
                 let message = received(now, message, &stream.source);
                 stream.deliver(sequence, message, sink);

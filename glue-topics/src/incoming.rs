@@ -12,6 +12,7 @@ use crate::classic::ClassicStreams;
 use crate::config::Config;
 use crate::message::GapReason;
 use crate::name::TopicName;
+use crate::names::Names;
 use crate::sequencer::{Held, Sequencer};
 use crate::stream::{Budget, Part, Piece, Sink, Stream};
 
@@ -28,6 +29,8 @@ pub(crate) struct Incoming {
     controls: Sequencer<Bytes>,
     control_budget: Budget,
     pub(crate) budget: Budget,
+    /// Names of its topics.
+    pub(crate) names: Names,
     pub(crate) classic: ClassicStreams,
 }
 
@@ -51,7 +54,7 @@ pub(crate) struct Skipped {
 }
 
 impl Incoming {
-    pub(crate) fn new(config: &Config, held: &Gauge) -> Self {
+    pub(crate) fn new(config: &Config, held: &Gauge, names: &Gauge) -> Self {
         Self {
             streams: Vec::new(),
             by_topic: BTreeMap::new(),
@@ -61,6 +64,7 @@ impl Incoming {
             controls: Sequencer::new(Some(0)),
             control_budget: Budget::new(config, held),
             budget: Budget::new(config, held),
+            names: Names::new(names, config.max_names_bytes),
             classic: ClassicStreams::default(),
         }
     }
@@ -161,6 +165,11 @@ impl Incoming {
         self.classic.give_up(&mut self.budget, sink);
     }
 
+    /// What waits for something before it, be it messages or control.
+    pub(crate) const fn held_bytes(&self) -> usize {
+        self.budget.bytes() + self.control_budget.bytes()
+    }
+
     #[cfg(test)]
     pub(crate) fn stream_count(&self) -> usize {
         self.streams.len()
@@ -193,6 +202,7 @@ impl Incoming {
         if self.streams.get(index).is_some_and(Stream::is_over) {
             let old = self.streams.swap_remove(index);
             self.by_topic.remove(old.topic());
+            self.names.give_back(STREAM_BYTES + old.topic().len());
             if let Some(place) = self.streams.get(index).and_then(|moved| self.by_topic.get_mut(moved.topic())) {
                 *place = index;
             }
@@ -209,7 +219,8 @@ impl Incoming {
             return Some(Some(*index));
         }
         let topic = topic_name(topic, sink)?;
-        if self.streams.len() >= sink.config.max_streams_per_peer {
+        let is_full = self.streams.len() >= sink.config.max_streams_per_peer;
+        if is_full || !self.names.take(STREAM_BYTES + topic.len()) {
             return Some(None);
         }
         self.recent = self.streams.len();
@@ -229,3 +240,6 @@ fn refuse(topic: &TopicName, first: u64, last: u64, sink: &mut Sink<'_>) {
     sink.stats.missed = sink.stats.missed.saturating_add(last - first + 1);
     sink.tell_gap_of_unknown_type(topic, first, last, GapReason::Overflow);
 }
+
+/// What a stream takes beside its name.
+pub(crate) const STREAM_BYTES: usize = 300;

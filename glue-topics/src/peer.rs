@@ -11,6 +11,7 @@ use crate::control::{put_end, put_subscribe, put_unsubscribe};
 use crate::incoming::Incoming;
 use crate::interest::Interest;
 use crate::name::{EndpointName, Filter, TopicName, TypeName};
+use crate::names::Names;
 use crate::output::Outputs;
 use crate::subscriptions::Subscriptions;
 
@@ -46,6 +47,8 @@ pub(crate) struct Peer {
     /// Bytes of body that one datagram to it carries.
     pub(crate) room: usize,
     pub(crate) interest: Interest,
+    /// Names of topics that it is interested in.
+    pub(crate) names: Names,
     pub(crate) told_interest_refused: bool,
     pub(crate) incoming: Incoming,
     /// Filters that it is to be told of, and whether it knows them.
@@ -57,7 +60,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(facts: &PeerFacts, config: &Config, held: &Gauge) -> Self {
+    pub(crate) fn new(facts: &PeerFacts, config: &Config, held: &Gauge, names: &Gauge) -> Self {
         Self {
             id: facts.id,
             name: facts.name.clone(),
@@ -66,8 +69,9 @@ impl Peer {
             served: true,
             room: config.initial_room_bytes,
             interest: Interest::default(),
+            names: Names::new(names, config.max_names_bytes),
             told_interest_refused: false,
-            incoming: Incoming::new(config, held),
+            incoming: Incoming::new(config, held, names),
             undeclared: BTreeMap::new(),
             ends: Vec::new(),
             ends_sent: 0,

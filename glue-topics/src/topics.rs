@@ -36,6 +36,8 @@ pub struct Topics {
     pub(crate) holds: VecDeque<(PeerId, Hold)>,
     /// What waits of all peers.
     pub(crate) held: Gauge,
+    /// Names that peers made us remember.
+    pub(crate) names: Gauge,
 }
 
 impl Topics {
@@ -57,6 +59,7 @@ impl Topics {
             stats: Stats::default(),
             holds: VecDeque::new(),
             held: Gauge::default(),
+            names: Gauge::default(),
         })
     }
 
@@ -113,7 +116,7 @@ impl Topics {
         match self.peers.get_mut(&id) {
             Some(peer) => peer.renew(facts),
             None => {
-                let mut peer = Peer::new(facts, &self.config, &self.held);
+                let mut peer = Peer::new(facts, &self.config, &self.held, &self.names);
                 if peer.is_native() {
                     self.subscriptions.declared_filters().for_each(|filter| peer.declare(&filter, false, true));
                 }
@@ -189,13 +192,19 @@ impl Topics {
     /// Bytes that came from a peer and wait here for what comes before them.
     #[must_use]
     pub fn held_bytes(&self, id: PeerId) -> usize {
-        self.peers.get(&id).map_or(0, |peer| peer.incoming.budget.bytes())
+        self.peers.get(&id).map_or(0, |peer| peer.incoming.held_bytes())
     }
 
     /// Bytes of all peers that wait here for what comes before them.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
         self.held.bytes()
+    }
+
+    /// Bytes of the names of topics that peers are interested in, or publish.
+    #[must_use]
+    pub fn names_bytes(&self) -> usize {
+        self.names.bytes()
     }
 
     /// Bytes of what was published and is still queued anywhere, or open; what several peers share counts once.

@@ -303,7 +303,10 @@ impl Cluster {
 pub fn assert_within(memory: &Memory) {
     assert!(memory.peak <= memory.budget, "{memory:?}");
     assert!(memory.bundles + memory.queues <= memory.budget / 8 * 3, "{memory:?}");
-    assert!(memory.waiting + memory.lent + memory.own + memory.joining <= memory.budget / 8 * 5, "{memory:?}");
+    assert!(
+        memory.waiting + memory.lent + memory.own + memory.names + memory.joining <= memory.budget / 8 * 5,
+        "{memory:?}"
+    );
 }
 
 fn topic(index: usize) -> String {

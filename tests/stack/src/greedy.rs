@@ -1,5 +1,7 @@
 //! Peers that keep to no limit: they send what fills memory, and take nothing of what they asked for.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use glue_discovery::{Discovery, Event as Change};
 use glue_endpoint::{Command, Config, Engine, Event};
@@ -23,6 +25,8 @@ pub enum Greed {
     Deaf,
     /// Wants a great many topics with long names.
     Wishes,
+    /// As `Wishes`, but the first wish never comes, and all others wait for it.
+    Hints,
 }
 
 /// An endpoint of ours, or a greedy one.
@@ -40,8 +44,8 @@ pub struct Greedy {
     greed: Greed,
     discovery: Discovery,
     transport: Transport<Bytes>,
-    peers: Vec<PeerId>,
-    sent: u64,
+    /// And what was sent to each.
+    peers: BTreeMap<PeerId, u64>,
     has_asked: bool,
 }
 
@@ -72,22 +76,22 @@ impl Greedy {
         let mut discovery = Discovery::new(discovery, rng, context.now).expect("good settings");
         discovery.handle_clock(clock);
         discovery.handle_interfaces(context.now, context.interfaces.clone());
-        Self { greed, discovery, transport, peers: Vec::new(), sent: 0, has_asked: false }
+        Self { greed, discovery, transport, peers: BTreeMap::new(), has_asked: false }
     }
 
     /// Sends `count` payloads to each peer.
     pub fn push(&mut self, now: Instant, count: usize) {
-        for peer in self.peers.clone() {
+        for peer in self.peers.keys().copied().collect::<Vec<_>>() {
             for _ in 0..count {
-                let Some(payload) = self.payload() else { break };
+                let number = self.peers.get(&peer).copied().unwrap_or_default();
+                let Some(payload) = self.payload(number) else { break };
+                self.peers.insert(peer, number + 1);
                 self.transport.send(now, peer, payload.into());
             }
         }
     }
 
-    fn payload(&mut self) -> Option<Vec<u8>> {
-        let number = self.sent;
-        self.sent += 1;
+    fn payload(&mut self, number: u64) -> Option<Vec<u8>> {
         let mut payload = Vec::new();
         match self.greed {
             Greed::Beginnings => {
@@ -107,9 +111,9 @@ impl Greedy {
                 self.has_asked = true;
                 whole(&[0, 0], &subscribe("#"), &mut payload);
             }
-            Greed::Wishes => {
+            Greed::Wishes | Greed::Hints => {
                 let mut head = vec![0];
-                put_varint(&mut head, number);
+                put_varint(&mut head, number + u64::from(self.greed == Greed::Hints));
                 whole(&head, &subscribe(&format!("{number:01000}")), &mut payload);
             }
         }
@@ -121,7 +125,7 @@ impl Greedy {
             if let Change::PeerUp { peer, info } = change {
                 let (id, incarnation, address) = (info.id, info.incarnation, info.data);
                 self.transport.connect(now, peer, &Remote { id, name: info.name, incarnation, address, classic: None });
-                self.peers.push(peer);
+                self.peers.insert(peer, 0);
             }
         }
     }

@@ -122,6 +122,18 @@ fn crumbs_fill_no_memory() {
 }
 
 #[test]
+fn wishes_fill_no_memory() {
+    let (report, _) = unharmed(Greed::Wishes, 3);
+    assert!(report.topics.interest_refused > 1_000 && report.memory.peak > 2 << 20, "{report:?}");
+}
+
+#[test]
+fn control_that_waits_for_ever_fills_no_memory() {
+    let (_, report) = unharmed(Greed::Hints, 3);
+    assert!(report.memory.peak > 1 << 20, "{report:?}");
+}
+
+#[test]
 fn who_acknowledges_nothing_stops_nobody() {
     let (report, _) = unharmed(Greed::Deaf, 3);
     assert!(report.endpoint.peers_isolated >= 3, "{report:?}");
