@@ -198,9 +198,9 @@ impl Engine {
         self.events.push_back(Event::Pace { peer, id: info.id, name: info.name.clone(), pace });
     }
 
-    /// A queue that nobody waits for may become as long as any, but not at the cost of the others.
+    /// A queue that nobody waits for may become longer, but not at the cost of the others.
     fn parked_limit(&self) -> usize {
-        self.queue_share(self.config.transport.max_queue_bytes - self.config.topics.max_message_bytes)
+        self.queue_share(self.config.transport.max_queue_bytes / 2)
     }
 
     fn look_again(&mut self, at: Instant) {

@@ -1,5 +1,6 @@
 //! The memory budget, and peers that take nothing: they harm nobody, and lose nothing silently.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use glue_endpoint::{Config, Pace};
@@ -43,44 +44,46 @@ fn flooded(seed: u64, begin: impl Fn(&mut Cluster), end: impl Fn(&mut Cluster)) 
     (cluster, healthy)
 }
 
-fn assert_unharmed(healthy: &[u64], without: &[u64]) {
-    for (got, before) in healthy.iter().zip(without) {
-        println!("{got} messages, {before} with eight healthy subscribers");
+/// What they get when nothing happens.
+fn undisturbed() -> &'static [u64] {
+    static GOT: OnceLock<Vec<u64>> = OnceLock::new();
+    GOT.get_or_init(|| flooded(SEED, |_| (), |_| ()).1)
+}
+
+fn assert_unharmed(healthy: &[u64]) {
+    for (got, before) in healthy.iter().zip(undisturbed()) {
         assert!(*before > 30_000 && *got as f64 >= *before as f64 * 0.95, "{got} of {before}");
     }
 }
 
 #[test]
 fn a_stopped_subscriber_harms_nobody_and_goes_on_with_counted_gaps() {
-    for seed in 0..2 {
-        let (_, without) = flooded(seed, |_| (), |_| ());
-        let node = |cluster: &Cluster| cluster.members[8].node;
-        let (mut cluster, healthy) =
-            flooded(seed, |cluster| cluster.world.freeze(node(cluster)), |cluster| cluster.world.thaw(node(cluster)));
-        assert_unharmed(&healthy, &without);
-        cluster.run(s(10));
-        // All of it, as messages or as gaps that are told: the books have checked that they follow each other.
-        cluster.assert_complete(&[1, 2, 3, 4, 5, 6, 7, 8], &[(0, 1)]);
-        let (published, report) = (cluster.books.count(&cluster.stream(0)), cluster.report(0));
-        let got = cluster.books.delivered_to(cluster.reader(8));
-        assert_eq!(cluster.books.missed, published - got);
-        assert!(report.topics.skipped == published - got && published - got > 10_000, "{report:?}");
-        assert_eq!((report.endpoint.peers_isolated, report.endpoint.queues_dropped), (1, 0));
-        let id = cluster.members[8].id;
-        let recovered = Pace::Recovered { missed: published - got };
-        assert_eq!(cluster.paces, [(0, id, Pace::Isolated), (0, id, recovered)]);
-        // It is served like everybody else again.
-        cluster.flood(0, 1_000, s(1));
-        cluster.run(s(2));
-        assert_eq!(cluster.books.missed, published - got);
-    }
+    let node = |cluster: &Cluster| cluster.members[8].node;
+    let (mut cluster, healthy) =
+        flooded(SEED, |cluster| cluster.world.freeze(node(cluster)), |cluster| cluster.world.thaw(node(cluster)));
+    assert_unharmed(&healthy);
+    println!("{healthy:?} messages, {:?} with eight healthy subscribers", undisturbed());
+    cluster.run(s(10));
+    // All of it, as messages or as gaps that are told: the books have checked that they follow each other.
+    cluster.assert_complete(&[1, 2, 3, 4, 5, 6, 7, 8], &[(0, 1)]);
+    let (published, report) = (cluster.books.count(&cluster.stream(0)), cluster.report(0));
+    let got = cluster.books.delivered_to(cluster.reader(8));
+    assert_eq!(cluster.books.missed, published - got);
+    assert!(report.topics.skipped == published - got && published - got > 10_000, "{report:?}");
+    assert_eq!((report.endpoint.peers_isolated, report.endpoint.queues_dropped), (1, 0));
+    let id = cluster.members[8].id;
+    let recovered = Pace::Recovered { missed: published - got };
+    assert_eq!(cluster.paces, [(0, id, Pace::Isolated), (0, id, recovered)]);
+    // It is served like everybody else again.
+    cluster.flood(0, 1_000, s(1));
+    cluster.run(s(2));
+    assert_eq!(cluster.books.missed, published - got);
 }
 
 #[test]
 fn an_application_that_takes_nothing_harms_nobody() {
-    let (_, without) = flooded(1, |_| (), |_| ());
-    let (mut cluster, healthy) = flooded(1, |cluster| cluster.stop_reading(8), |cluster| cluster.go_on_reading(8));
-    assert_unharmed(&healthy, &without);
+    let (mut cluster, healthy) = flooded(SEED, |cluster| cluster.stop_reading(8), |cluster| cluster.go_on_reading(8));
+    assert_unharmed(&healthy);
     cluster.run(s(10));
     cluster.assert_complete(&[1, 2, 3, 4, 5, 6, 7, 8], &[(0, 1)]);
     assert_eq!(cluster.report(0).endpoint.peers_isolated, 1);
@@ -89,11 +92,63 @@ fn an_application_that_takes_nothing_harms_nobody() {
 
 #[test]
 fn a_killed_subscriber_harms_nobody() {
-    let (_, without) = flooded(2, |_| (), |_| ());
-    let (cluster, healthy) = flooded(2, |cluster| cluster.world.crash(cluster.members[8].node), |_| ());
-    assert_unharmed(&healthy, &without);
-    cluster.assert_complete(&[], &[]);
+    let (mut cluster, healthy) = flooded(SEED, |cluster| cluster.world.crash(cluster.members[8].node), |_| ());
+    assert_unharmed(&healthy);
+    cluster.run(s(5));
+    cluster.assert_complete(&[1, 2, 3, 4, 5, 6, 7], &[(0, 1)]);
     assert_eq!(cluster.books.missed, 0);
+}
+
+#[test]
+fn several_that_stop_one_after_another_are_waited_for_once() {
+    let mut cluster = cluster(SEED, 9, plan(), 10_000_000);
+    cluster.flood(0, 1_000, s(1));
+    let (mut last, mut longest) = (cluster.world.now(), Duration::ZERO);
+    for tick in 0..750 {
+        if tick % 25 == 0 && tick / 25 < 7 {
+            cluster.world.freeze(cluster.members[2 + tick / 25].node);
+        }
+        if cluster.publish(0, 1_000) {
+            while cluster.publish(0, 1_000) {}
+            longest = longest.max(cluster.world.now().since(last));
+            last = cluster.world.now();
+        }
+        cluster.run(ms(2));
+    }
+    println!("publishers waited for {longest:?} at most");
+    // As long as for one, and until it is noticed: the seven were stopped within 350 ms.
+    assert!(longest > ms(100) && longest < ms(300), "{longest:?}");
+    assert_eq!(cluster.report(0).endpoint.peers_isolated, 7);
+}
+
+#[test]
+fn a_message_that_needs_the_memory_gets_it_from_who_is_out_of_reach() {
+    let mut cluster = cluster(SEED, 3, plan(), 10_000_000);
+    cluster.world.isolate(cluster.members[2].node);
+    // It expires.
+    cluster.run(s(4));
+    cluster.flood(0, 1_000, s(2));
+    let before = cluster.report(0);
+    assert!(before.memory.bundles > 2 << 20 && before.topics.skipped > 0, "{before:?}");
+    // The largest message, of what two eighths of the budget can not hold beside that.
+    let (size, mut waits) = (8 << 20, 0);
+    while !cluster.publish(0, size) {
+        cluster.run(ms(2));
+        waits += 1;
+    }
+    assert!(waits < 500, "{waits} turns");
+    cluster.run(s(3));
+    assert!(cluster.publish(0, size));
+    cluster.run(s(3));
+    let report = cluster.report(0).endpoint;
+    assert_eq!((report.queues_dropped, report.peers_isolated), (1, 0), "{report:?}");
+    assert!(report.payloads_dropped > 100);
+    cluster.assert_complete(&[1], &[(0, 1)]);
+    cluster.world.heal();
+    cluster.run(s(20));
+    cluster.publish(0, 100);
+    cluster.run(s(2));
+    cluster.assert_complete(&[1, 2], &[(0, 1)]);
 }
 
 #[test]
@@ -168,3 +223,5 @@ fn twenty_endpoints_stay_within_a_small_budget() {
     let streams: Vec<_> = all.iter().map(|index| (*index, 1)).collect();
     cluster.assert_complete(&all, &streams);
 }
+
+const SEED: u64 = 1;
