@@ -13,7 +13,7 @@ use crate::congestion::Congestion;
 use crate::dedup::Mark;
 use crate::flight::Flight;
 use crate::frame::{self, Frame};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, OVERDRAFT};
 use crate::outbox::{MIN_PART_BYTES, Outbox, SWEEP_INTERVAL};
 use crate::path::Path;
 use crate::rtt::Rtt;
@@ -240,7 +240,7 @@ impl<P: Payload> Native<P> {
     /// Whether a payload can leave now.
     pub(crate) fn is_sendable(&self, now: Instant) -> bool {
         let has = self.outbox.has_resends()
-            || self.outbox.has_urgent()
+            || (self.outbox.has_urgent() && self.control_left() >= MIN_DATAGRAM_BYTES)
             || (self.outbox.has_queued() && self.credit_left() >= MIN_PART_BYTES);
         let may = self.window_is_open() && self.congestion.next_at() <= now;
         has && self.outbox.has_numbers() && (self.probes_due > 0 || may)
@@ -248,6 +248,12 @@ impl<P: Payload> Native<P> {
 
     pub(crate) fn credit_left(&self) -> usize {
         usize::try_from(self.remote.credit.saturating_sub(self.credit_used)).unwrap_or(usize::MAX)
+    }
+
+    /// What control may still take. The receiver drops what is beyond, so it waits like the rest.
+    pub(crate) fn control_left(&self) -> usize {
+        let limit = self.remote.credit.saturating_add(OVERDRAFT);
+        usize::try_from(limit.saturating_sub(self.credit_used)).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn most_bytes(&self) -> usize {

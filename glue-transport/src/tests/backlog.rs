@@ -46,6 +46,23 @@ fn a_peer_stands_still_from_when_it_last_took_something() {
 }
 
 #[test]
+fn urgent_payloads_beyond_what_is_tolerated_wait_and_are_not_lost() {
+    let config = Config { initial_credit_bytes: 80 << 10, receive_window_bytes: 80 << 10, ..Config::default() };
+    let mut pair = Pair::new(1, &config);
+    for id in 0..1_000 {
+        assert!(pair.ends[0].send(pair.now, PEER, Note { urgent: true, ..note(id, 1_000) }));
+    }
+    pair.take = false;
+    pair.run(SECOND * 2);
+    assert!((320 << 10..=336 << 10).contains(&pair.held), "{}", pair.held);
+    assert_eq!(pair.ends[1].peer_stats(PEER).unwrap().over_credit, 0);
+    (pair.take, pair.held) = (true, 0);
+    pair.ends[1].set_held(PEER, 0, 80 << 10);
+    pair.run(SECOND * 5);
+    assert_eq!((pair.whole(1).len(), pair.ends[1].peer_stats(PEER).unwrap().over_credit), (1_000, 0));
+}
+
+#[test]
 fn credit_grows_with_what_may_be_held_and_is_counted() {
     let config = Config { initial_credit_bytes: 64 << 10, ..Config::default() };
     let mut pair = Pair::new(1, &config);
