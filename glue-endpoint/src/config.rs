@@ -134,3 +134,40 @@ pub enum ConfigError {
 const FIRST_CREDIT_BYTES: u64 = 80 << 10;
 /// What a bundle of one message has beside the payload, with names of the greatest length.
 const HEADER_BYTES: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use glue_net::EndpointId;
+
+    use super::*;
+
+    fn config() -> Config {
+        Config::new(glue_discovery::Config::new(EndpointId::from_integer(1), "a"))
+    }
+
+    #[test]
+    fn every_budget_gives_limits_that_fit_it() {
+        for bytes in [Config::LEAST_MEMORY_BUDGET, 50_000_000, Config::DEFAULT_MEMORY_BUDGET, 1 << 40] {
+            let config = config().with_memory_budget(bytes);
+            assert_eq!(config.check(), Ok(()), "{bytes}");
+            assert!(config.topics.max_message_bytes <= 64 << 20 && config.discovery.max_peers <= 1_024);
+        }
+        let least = config().with_memory_budget(Config::LEAST_MEMORY_BUDGET);
+        assert_eq!((least.topics.max_message_bytes, least.publish_queue_bytes), (8 << 20, 1 << 20));
+        assert_eq!(config().topics.max_message_bytes, glue_topics::Config::default().max_message_bytes);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let small = config().with_memory_budget(31 << 20).check().unwrap_err();
+        assert_eq!(small.to_string(), "memory_budget_bytes is 32505856 bytes: it must be at least 33554432");
+        let queue = Config { publish_queue_bytes: 20 << 20, ..config() };
+        let error = queue.check().unwrap_err().to_string();
+        assert_eq!(error, "max_queue_bytes is 83886080 bytes: it must be at least 88080384");
+        let mut large = config();
+        large.topics.max_message_bytes = 1 << 30;
+        large.transport.max_queue_bytes = 2 << 30;
+        let error = large.check().unwrap_err().to_string();
+        assert!(error.starts_with("three eighths of memory_budget_bytes is"), "{error}");
+    }
+}

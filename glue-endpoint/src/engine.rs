@@ -218,7 +218,7 @@ impl Engine {
         self.transport.poll_transmit(now, out)
     }
 
-    fn queue_cargo(&mut self, now: Instant) {
+    pub(crate) fn queue_cargo(&mut self, now: Instant) {
         let mut is_more = false;
         while let Some((peer, cargo)) = self.topics.poll_cargo() {
             self.messages += 1;

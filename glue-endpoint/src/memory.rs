@@ -126,6 +126,9 @@ impl Engine {
         }
         // The largest message must pass when little else is held.
         let cost = (cost + SPARE_BYTES).min(self.config.outgoing_bytes() / 8 * 7);
+        // Bundles stay open for a peer that is out of reach: with many topics they alone may take all.
+        self.topics.close_bundles();
+        self.queue_cargo(now);
         while self.outgoing() + cost > self.config.outgoing_bytes() {
             if !self.shed_worst(now) {
                 self.shortage.wanted = Some(self.shortage.wanted.map_or(cost, |wanted| wanted.min(cost)));

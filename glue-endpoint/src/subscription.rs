@@ -13,8 +13,9 @@ use crate::shared::{Credit, Shared};
 
 /// Messages of a topic, in each publisher's order. Ends when dropped.
 ///
-/// What arrives waits here. Once 8 MiB from one publisher wait, that publisher sends no more until some are received;
-/// of this endpoint's own messages the oldest go then, and show as a [`glue_topics::Gap`].
+/// What arrives waits here. Once 8 MiB from one publisher wait (less if memory is short), that publisher sends no more until
+/// some are received; of this endpoint's own messages the oldest go then, and show as a [`glue_topics::Gap`]. If nothing is
+/// received for long while much is published, the publisher goes on without us: that shows as a gap as well.
 #[derive(Debug)]
 pub struct Subscription {
     shared: Arc<Shared>,

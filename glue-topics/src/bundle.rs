@@ -80,6 +80,16 @@ impl OpenBundle {
         true
     }
 
+    /// The first sequence number in it.
+    pub(crate) const fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The last sequence number in it.
+    pub(crate) const fn last(&self) -> u64 {
+        self.last
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.bytes.len()
     }

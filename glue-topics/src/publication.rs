@@ -109,13 +109,9 @@ impl Publication {
 
     fn send(&mut self, bundle: Bundle, outputs: &mut Outputs, stats: &mut Stats) {
         stats.bundles_sent += 1;
+        self.note_missed(bundle.first, bundle.last, stats);
         let bundle = Arc::new(bundle);
-        for target in &mut self.native {
-            if !target.served {
-                stats.skipped += bundle.count();
-                target.missed.get_or_insert(bundle.first);
-                continue;
-            }
+        for target in self.native.iter_mut().filter(|target| target.served) {
             let barrier = (!target.started).then_some(target.barrier);
             target.started = true;
             outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), barrier)));
@@ -199,8 +195,17 @@ impl Publication {
         outputs.deliver_own(&self.local, message, limit);
     }
 
-    pub(crate) fn has_native(&self) -> bool {
-        !self.native.is_empty()
+    /// Whether a native peer gets it.
+    pub(crate) fn has_served(&self) -> bool {
+        self.native.iter().any(|target| target.served)
+    }
+
+    /// Notes what native peers that are not served do not get.
+    pub(crate) fn note_missed(&mut self, first: u64, last: u64, stats: &mut Stats) {
+        for target in self.native.iter_mut().filter(|target| !target.served) {
+            stats.skipped += last - first + 1;
+            target.missed.get_or_insert(first);
+        }
     }
 
     /// Bytes that a message with `len` bytes of payload takes while peers have it queued; 0: it goes to none.
@@ -289,13 +294,15 @@ impl Publication {
     }
 
     /// The peer is no more.
-    pub(crate) fn forget(&mut self, id: PeerId) {
+    pub(crate) fn forget(&mut self, id: PeerId, stats: &mut Stats) {
         self.native.retain(|target| target.peer != id);
         self.classic.retain(|target| target.peer != id);
         self.told_mismatch.remove(&id);
         self.recompute();
-        if self.native.is_empty() {
-            self.open = None;
+        if !self.has_served()
+            && let Some(open) = self.open.take()
+        {
+            self.note_missed(open.first(), open.last(), stats);
         }
     }
 

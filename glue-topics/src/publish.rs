@@ -75,7 +75,8 @@ impl Topics {
 
     /// Closes every open bundle. Bundles that became full are closed before that.
     pub fn close_bundles(&mut self) {
-        self.close_bundles_for(|_| true);
+        let (outputs, stats) = (&mut self.outputs, &mut self.stats);
+        self.publications.close_listed(|publication| publication.close(outputs, stats));
     }
 
     /// Closes the open bundles that go to a peer for which `is_hungry`: it has nothing else to be sent, so that waiting
@@ -122,8 +123,10 @@ impl Topics {
         post.sequence = publication.next_sequence;
         publication.next_sequence += 1;
         self.stats.published += 1;
-        if publication.has_native() {
+        if publication.has_served() {
             publication.lay(&post, &mut self.outputs, &mut self.stats);
+        } else {
+            publication.note_missed(post.sequence, post.sequence, &mut self.stats);
         }
         if publication.has_classic() {
             publication.send_classic(&post, &mut self.outputs);

@@ -156,7 +156,8 @@ impl Topics {
         self.with_peer(id, |incoming, sink| incoming.give_up(GapReason::PublisherGone, sink));
         self.peers.remove(&id);
         self.owing.remove(&id);
-        self.publications.iter_mut().for_each(|publication| publication.forget(id));
+        let stats = &mut self.stats;
+        self.publications.iter_mut().for_each(|publication| publication.forget(id, stats));
         self.outputs.cargo.retain(|(to, _)| *to != id);
     }
 

@@ -66,7 +66,7 @@ fn the_newest_own_message_stays_however_large() {
         let items = items(&mailbox);
         match &items[..] {
             [Item::Gap(gap), Item::Message(message)] => {
-                assert_eq!((gap.from, gap.to, message.sequence_number), (1, 2, 3))
+                assert_eq!((gap.from, gap.to, message.sequence_number), (1, 2, 3));
             }
             [Item::Message(message), Item::Gap(gap)] => assert_eq!((message.sequence_number, gap.from), (4, 5)),
             items => panic!("{items:?}"),

@@ -35,6 +35,24 @@ fn what_a_peer_missed_is_one_gap_and_others_get_all() {
 }
 
 #[test]
+fn what_was_laid_for_a_peer_that_is_gone_is_missed_by_the_others_too() {
+    let mut world = World::new(3);
+    let at_1 = world.nodes[1].subscribe("t", "text").unwrap();
+    world.nodes[2].subscribe("t", "text").unwrap();
+    world.settle();
+    world.nodes[0].set_served(peer(1), false);
+    world.publish(0, "t", b"a");
+    world.publish(0, "t", b"b");
+    world.nodes[0].handle_peer_gone(peer(2));
+    world.publish(0, "t", b"c");
+    assert_eq!((world.nodes[0].stats().skipped, world.nodes[0].bundle_bytes()), (3, 0));
+    world.nodes[0].set_served(peer(1), true);
+    world.publish(0, "t", b"d");
+    world.settle();
+    assert_eq!(outline(world.items(1, at_1)), ["1..3 Overflow", "4"]);
+}
+
+#[test]
 fn a_topic_may_begin_and_end_with_what_was_missed() {
     for shuffle in [false, true] {
         let mut world = World::new(2);

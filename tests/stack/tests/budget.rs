@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use glue_endpoint::{Config, Pace};
 use glue_sim::Link;
-use glue_stack::{Cluster, Plan};
+use glue_stack::{Cluster, Plan, assert_within};
 
 const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -196,6 +196,29 @@ fn a_link_that_trickles_is_waited_for_no_longer_than_said() {
     assert_eq!(cluster.report(0).endpoint.peers_isolated, 1);
     // 4 MB/s for the last 9 s at least.
     assert!(cluster.books.delivered_to(cluster.reader(1)) > 30_000);
+}
+
+#[test]
+fn open_bundles_of_many_topics_do_not_fill_the_memory() {
+    let mut cluster = cluster(SEED, 2, plan(), 10_000_000);
+    cluster.world.isolate(cluster.members[1].node);
+    cluster.run(s(4));
+    let node = cluster.members[0].node;
+    for round in 0..4 {
+        for topic in 0..12_000 {
+            let published = cluster.world.call(node, |engine, now| {
+                let id = engine.publication(&format!("many-{topic}"), "").unwrap();
+                engine.publish(now, id, s(60), &[round; 900]).unwrap()
+            });
+            assert!(
+                published.flatten().is_some(),
+                "nobody is there to be waited for: {round} {topic} {:?}",
+                cluster.report(0)
+            );
+            assert_within(&cluster.report(0).memory);
+        }
+    }
+    assert!(cluster.report(0).topics.skipped > 20_000, "{:?}", cluster.report(0));
 }
 
 #[test]
