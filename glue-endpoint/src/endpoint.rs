@@ -262,7 +262,7 @@ fn start(settings: &Settings) -> Result<Arc<Shared>, StartError> {
     discovery.announce_interval = settings.discovery_interval;
     discovery.timeout_multiplier = settings.discovery_timeout_multiplier;
     discovery.targets.clone_from(&settings.discovery_targets);
-    let config = Config::new(discovery);
+    let config = Config::new(discovery).with_memory_budget(settings.memory_budget_bytes);
 
     let mut sockets = SocketConfig::default();
     sockets.listen = settings.listen_address;

@@ -13,7 +13,7 @@
 //!            Discovery says who is there, and where.
 //! ```
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,7 +28,9 @@ use glue_transport::{Local, Transport};
 
 use crate::config::{Config, ConfigError};
 use crate::event::{Command, Event};
+use crate::memory::Shortage;
 use crate::roster::Roster;
+use crate::slow::Watch;
 use crate::stats::Stats;
 
 /// An endpoint without sockets, threads or clock.
@@ -46,8 +48,12 @@ pub struct Engine {
     held_until: Option<Instant>,
     /// Numbers the messages handed to the transport.
     messages: u64,
-    /// Peers whose queues are so long that publishers wait.
-    congested: BTreeSet<PeerId>,
+    /// Peers that do not take what is published.
+    pub(crate) watch: Watch,
+    /// Publishers that wait for memory.
+    pub(crate) shortage: Shortage,
+    /// The most memory that was held at one time.
+    pub(crate) peak: usize,
     /// The application waits until all is acknowledged, but not longer than this.
     drain_until: Option<Instant>,
     pub(crate) stats: Stats,
@@ -59,6 +65,7 @@ impl Engine {
     /// # Errors
     /// [`ConfigError`] if a setting is out of range.
     pub fn new(now: Instant, config: Config, clock: WallClock, rng: &mut Rng) -> Result<Self, ConfigError> {
+        config.check()?;
         let local = Local {
             network: config.discovery.network,
             id: config.discovery.id,
@@ -79,7 +86,9 @@ impl Engine {
             clock,
             held_until: None,
             messages: 0,
-            congested: BTreeSet::new(),
+            watch: Watch::default(),
+            shortage: Shortage::default(),
+            peak: 0,
             drain_until: None,
             stats: Stats::default(),
             config,
@@ -128,7 +137,7 @@ impl Engine {
         self.topics.release(id);
     }
 
-    /// Publishes a message. `Ok(None)`: the queue to a subscriber is full, nothing was done; try again after
+    /// Publishes a message. `Ok(None)`: the queue to a subscriber is full, or the memory; nothing was done. Try again after
     /// [`Event::Writable`].
     ///
     /// # Errors
@@ -141,9 +150,15 @@ impl Engine {
         expiry: Duration,
         payload: impl Into<Data<'a>>,
     ) -> Result<Option<u64>, PublishError> {
-        if !self.congested.is_empty() && self.topics.interested(id).iter().any(|peer| self.congested.contains(peer)) {
+        let congested = &self.watch.congested;
+        if !congested.is_empty() && self.topics.interested(id).iter().any(|peer| congested.contains(peer)) {
             self.stats.publishes_held_back += 1;
             self.topics.note_held_back(id);
+            return Ok(None);
+        }
+        let payload = payload.into();
+        let limit = self.config.topics.max_message_bytes;
+        if payload.len() <= limit && !self.has_memory(now, id, payload.len()) {
             return Ok(None);
         }
         let sequence = self.topics.publish(now, self.clock.wall(now), id, expiry, payload)?;
@@ -206,17 +221,25 @@ impl Engine {
         self.transport.poll_transmit(now, out)
     }
 
-    fn queue_cargo(&mut self, now: Instant) {
+    pub(crate) fn queue_cargo(&mut self, now: Instant) {
+        let mut is_more = false;
         while let Some((peer, cargo)) = self.topics.poll_cargo() {
             self.messages += 1;
             self.transport.send(now, peer, Fragment::new(self.messages, cargo));
-            self.note_congestion(peer);
+            self.review(now, peer);
+            is_more = true;
+        }
+        if is_more {
+            self.note_peak();
         }
     }
 
     // ---- in: network to application ----
 
     fn handle_native(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) {
+        if !self.admits(&datagram) {
+            return self.deliver();
+        }
         let Some(peer) = self.transport.handle_native(now, from, datagram) else { return };
         self.discovery.handle_alive(now, peer);
         self.note_life(now, peer);
@@ -230,8 +253,10 @@ impl Engine {
         }
         self.follow_sessions();
         self.deliver();
+        self.note_peak();
         self.renew_credit(peer);
-        self.note_congestion(peer);
+        self.review(now, peer);
+        self.note_room();
     }
 
     fn handle_container(&mut self, now: Instant, from: SocketAddr, datagram: &Bytes) {
@@ -277,7 +302,8 @@ impl Engine {
             }
         }
         self.deliver();
-        self.note_congestion(peer);
+        self.review(now, peer);
+        self.note_room();
     }
 
     fn deliver(&mut self) {
@@ -292,27 +318,16 @@ impl Engine {
 
     // ---- flow control ----
 
-    fn renew_credit(&mut self, peer: PeerId) {
-        let held = self.topics.held_bytes(peer) + self.roster.lent(peer);
-        self.transport.set_held(peer, held as u64);
+    fn note_room(&mut self) {
+        if self.take_room() {
+            self.events.push_back(Event::Writable);
+        }
     }
 
     fn note_drained(&mut self, is_late: bool) {
         if self.drain_until.is_some() && (is_late || self.is_settled()) {
             self.drain_until = None;
             self.events.push_back(Event::Drained { complete: self.is_settled() });
-        }
-    }
-
-    pub(crate) fn note_congestion(&mut self, peer: PeerId) {
-        let limit = self.config.publish_queue_bytes;
-        // Half of the limit must be free before publishers go on, so that they are not woken for each datagram.
-        let limit = if self.congested.contains(&peer) { limit / 2 } else { limit };
-        let is_congested = self.roster.is_up(peer) && self.transport.queue_bytes(peer) > limit;
-        if is_congested {
-            self.congested.insert(peer);
-        } else if self.congested.remove(&peer) {
-            self.events.push_back(Event::Writable);
         }
     }
 }
@@ -346,6 +361,8 @@ impl Node for Engine {
         self.topics.handle_timeout(now);
         self.held_until = self.held_until.filter(|at| *at > now);
         self.forget_parked(now);
+        self.review_watched(now);
+        self.note_room();
         self.deliver();
         self.note_drained(self.drain_until.is_some_and(|at| at <= now));
     }
@@ -361,6 +378,7 @@ impl Node for Engine {
             self.joiner.poll_timeout(),
             self.topics.poll_timeout(),
             self.roster.poll_timeout(),
+            self.watch.poll_timeout(),
             self.drain_until,
             self.held_until,
         ];

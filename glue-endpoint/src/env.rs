@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use self::address::AddressError;
 use self::problem::{Problems, Reason};
+use crate::config::Config;
 use crate::settings::Settings;
 
 pub use self::problem::{EnvError, UnknownVariable};
@@ -92,6 +93,7 @@ struct Raw {
     discovery_listen_address: Option<String>,
     discovery_rate_milliseconds: Option<String>,
     discovery_rate_timeout_multiplier: Option<String>,
+    memory_budget_bytes: Option<String>,
 }
 
 /// Moves the known variables out of `found`.
@@ -132,6 +134,7 @@ fn read(raw: Raw, mut problems: Problems) -> Result<Settings, EnvError> {
         raw.discovery_rate_timeout_multiplier,
         multiplier,
     );
+    p.set(&mut s.memory_budget_bytes, &variables::MEMORY_BUDGET, raw.memory_budget_bytes, memory_budget);
     problems.into_result(settings)
 }
 
@@ -178,6 +181,11 @@ fn discovery_listen_address(text: &str) -> Result<Option<SocketAddr>, Reason> {
 fn interval(text: &str) -> Result<Duration, Reason> {
     let interval = Duration::from_millis(text.parse()?);
     glue_discovery::Config::INTERVALS.contains(&interval).then_some(interval).ok_or_else(Reason::default)
+}
+
+fn memory_budget(text: &str) -> Result<usize, Reason> {
+    let bytes = text.parse()?;
+    (bytes >= Config::LEAST_MEMORY_BUDGET).then_some(bytes).ok_or_else(Reason::default)
 }
 
 fn multiplier(text: &str) -> Result<f64, Reason> {

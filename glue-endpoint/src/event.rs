@@ -1,6 +1,6 @@
 //! What goes into the engine and what comes out of it.
 
-use glue_net::{Interface, PeerId};
+use glue_net::{EndpointId, Interface, PeerId};
 use glue_topics::Delivery;
 
 /// What a driver or an application hands to the engine without waiting for an answer.
@@ -33,10 +33,36 @@ pub enum Event {
     },
     /// A change among the peers.
     Discovery(glue_discovery::Event),
+    /// How a peer takes what is published has changed.
+    Pace {
+        /// The peer.
+        peer: PeerId,
+        /// Its id.
+        id: EndpointId,
+        /// Its name.
+        name: String,
+        /// How it takes it now.
+        pace: Pace,
+    },
     /// Something about topics.
     Topics(glue_topics::Event),
     /// A queue has room again: publishers that were held back may try again.
     Writable,
+}
+
+/// How a peer takes what is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Pace {
+    /// Its queue was full and it took nothing: nobody waits for it any more, and it misses what is published.
+    Isolated,
+    /// It still took nothing: its queue is dropped as well.
+    Disconnected,
+    /// It takes again, and gets what is published from now on.
+    Recovered {
+        /// How many messages were not queued for it meanwhile. It sees them as gaps.
+        missed: u64,
+    },
 }
 
 impl From<glue_topics::Event> for Event {

@@ -9,12 +9,14 @@ mod endpoint;
 mod engine;
 mod env;
 mod event;
+mod memory;
 mod notice;
 mod publisher;
 mod report;
 mod roster;
 mod settings;
 mod shared;
+mod slow;
 mod stats;
 mod subscription;
 
@@ -22,7 +24,7 @@ pub use config::{Config, ConfigError};
 pub use endpoint::{Endpoint, StartError};
 pub use engine::Engine;
 pub use env::{EnvError, UnknownVariable, Variable};
-pub use event::{Command, Event};
+pub use event::{Command, Event, Pace};
 pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
@@ -30,6 +32,7 @@ pub use glue_topics::{
     Data, Gap, GapReason, Gaps, Item, Message, PublishError, Received, Source, SubscribeError, TopicStats,
 };
 pub use glue_transport::PeerStats;
+pub use memory::Memory;
 pub use notice::{Notice, Notices};
 pub use publisher::{Publisher, TryPublishError};
 pub use report::{PeerReport, Report, TopicReport};

@@ -8,6 +8,8 @@ use glue_discovery::{ClashKind, DownReason};
 use glue_net::EndpointId;
 use tokio::sync::Notify;
 
+use crate::event::Pace;
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -43,6 +45,30 @@ pub enum Notice {
         native: bool,
         /// Why.
         reason: DownReason,
+    },
+    /// A peer took so little, or nothing, that publishers no longer wait for it ([`crate::Pace`]). It misses messages, and
+    /// sees them as gaps.
+    PeerIsolated {
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: EndpointId,
+    },
+    /// An isolated peer still took nothing: what was queued for it is dropped, and becomes gaps as well.
+    PeerDisconnected {
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: EndpointId,
+    },
+    /// An isolated peer takes again, and gets what is published from now on.
+    PeerRecovered {
+        /// Its name.
+        name: String,
+        /// Its id.
+        id: EndpointId,
+        /// How many messages were not queued for it meanwhile.
+        missed: u64,
     },
     /// A peer takes data elsewhere.
     PeerMoved {
@@ -220,6 +246,14 @@ impl Notice {
             Event::Clash { kind, name, id, address } => Self::Clash { kind, name, id, address },
             _ => return None,
         })
+    }
+
+    pub(crate) fn of_pace(name: String, id: EndpointId, pace: Pace) -> Self {
+        match pace {
+            Pace::Isolated => Self::PeerIsolated { name, id },
+            Pace::Disconnected => Self::PeerDisconnected { name, id },
+            Pace::Recovered { missed } => Self::PeerRecovered { name, id, missed },
+        }
     }
 
     /// `None`: nothing that an application need know.

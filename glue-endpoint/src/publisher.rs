@@ -21,8 +21,9 @@ pub enum TryPublishError {
     /// The message can not be published.
     #[error(transparent)]
     Publish(#[from] PublishError),
-    /// A subscriber's queue is full (8 MiB): try again later, or await [`Publisher::publish`].
-    #[error("a subscriber's queue is full; try again later")]
+    /// A subscriber's queue is full (8 MiB), or too much memory is in use: try again later, or await
+    /// [`Publisher::publish`]. The message is untouched.
+    #[error("a subscriber's queue or the memory is full; try again later")]
     WouldBlock,
 }
 
@@ -32,7 +33,8 @@ impl Publisher {
         Ok(Self { shared, id })
     }
 
-    /// Publishes a message to live for `expiry`. Returns when it is on its way; waits while a subscriber's queue is full.
+    /// Publishes a message to live for `expiry`. Returns when it is on its way; waits while a subscriber's queue is full, but
+    /// not for one that takes nothing ([`crate::Pace`]).
     ///
     /// `payload` is copied, unless it is a large [`bytes::Bytes`], which is shared.
     ///
@@ -119,3 +121,6 @@ impl Drop for Publisher {
         self.shared.call(|engine, _| engine.release(self.id));
     }
 }
+
+#[cfg(test)]
+mod tests;

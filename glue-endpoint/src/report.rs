@@ -5,6 +5,7 @@ use glue_topics::{Received, TopicStats};
 use glue_transport::PeerStats;
 
 use crate::engine::Engine;
+use crate::memory::Memory;
 use crate::stats::Stats;
 
 /// Counters of every layer.
@@ -13,6 +14,8 @@ use crate::stats::Stats;
 pub struct Report {
     /// What no layer counts.
     pub endpoint: Stats,
+    /// What is held of the memory budget.
+    pub memory: Memory,
     /// Announcements and peers.
     pub discovery: glue_discovery::Stats,
     /// Datagrams that belong to no peer.
@@ -45,6 +48,10 @@ pub struct PeerReport {
     pub stats: PeerStats,
     /// Messages that came from it, and what is missing.
     pub received: Received,
+    /// Whether it gets what is published; if not, it takes too little.
+    pub served: bool,
+    /// Messages that were not queued for it while it was not served; those of now not yet counted.
+    pub missed: u64,
 }
 
 impl Engine {
@@ -53,6 +60,7 @@ impl Engine {
     pub fn report(&self) -> Report {
         Report {
             endpoint: self.stats,
+            memory: self.memory(),
             discovery: self.discovery.stats(),
             transport: self.transport.stats(),
             fragment: self.joiner.stats(),
@@ -67,7 +75,8 @@ impl Engine {
         let report = |(peer, info): (_, &PeerInfo)| {
             let stats = self.transport.peer_stats(peer)?;
             let received = self.topics.received_from(peer).unwrap_or_default();
-            Some(PeerReport { info: info.clone(), stats, received })
+            let (served, missed) = self.roster.service(peer);
+            Some(PeerReport { info: info.clone(), stats, received, served, missed })
         };
         self.discovery.peers().filter_map(report).collect()
     }

@@ -9,6 +9,7 @@ use glue_transport::Remote;
 
 use crate::engine::Engine;
 use crate::event::Event;
+use crate::slow::Flow;
 
 /// What the engine itself keeps of the peers.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Roster {
     peers: BTreeMap<PeerId, Entry>,
     /// Peers out of reach, by when they are to be forgotten.
     parked: BTreeSet<(Instant, PeerId)>,
+    /// Bytes that are with the application, of peers that are gone too.
+    lent: usize,
 }
 
 #[derive(Debug)]
@@ -25,19 +28,61 @@ struct Entry {
     parked: Option<Instant>,
     /// Bytes that came from it and are with the application.
     lent: usize,
+    flow: Flow,
+    /// Messages that it missed while it was not served.
+    missed: u64,
 }
 
 impl Roster {
     pub(crate) fn lend(&mut self, peer: Option<PeerId>, bytes: usize) {
-        if let Some(entry) = peer.and_then(|peer| self.peers.get_mut(&peer)) {
+        let Some(peer) = peer else { return };
+        self.lent += bytes;
+        if let Some(entry) = self.peers.get_mut(&peer) {
             entry.lent += bytes;
         }
     }
 
     pub(crate) fn give_back(&mut self, peer: PeerId, bytes: usize) {
+        self.lent = self.lent.saturating_sub(bytes);
         if let Some(entry) = self.peers.get_mut(&peer) {
             entry.lent = entry.lent.saturating_sub(bytes);
         }
+    }
+
+    pub(crate) const fn lent_in_all(&self) -> usize {
+        self.lent
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    pub(crate) fn info(&self, peer: PeerId) -> Option<&PeerInfo> {
+        self.peers.get(&peer).map(|entry| &entry.info)
+    }
+
+    pub(crate) fn flow(&self, peer: PeerId) -> Option<&Flow> {
+        self.peers.get(&peer).map(|entry| &entry.flow)
+    }
+
+    pub(crate) fn flow_mut(&mut self, peer: PeerId) -> Option<&mut Flow> {
+        self.peers.get_mut(&peer).map(|entry| &mut entry.flow)
+    }
+
+    /// All peers, whether each is out of reach, and how it takes what is published.
+    pub(crate) fn flows(&self) -> impl Iterator<Item = (PeerId, bool, &Flow)> {
+        self.peers.iter().map(|(peer, entry)| (*peer, entry.parked.is_some(), &entry.flow))
+    }
+
+    pub(crate) fn note_missed(&mut self, peer: PeerId, count: u64) {
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.missed += count;
+        }
+    }
+
+    /// Whether a peer is served, and how many messages it missed.
+    pub(crate) fn service(&self, peer: PeerId) -> (bool, u64) {
+        self.peers.get(&peer).map_or((true, 0), |entry| (entry.flow.is_served(), entry.missed))
     }
 
     pub(crate) fn lent(&self, peer: PeerId) -> usize {
@@ -101,6 +146,7 @@ impl Engine {
             self.roster.park(peer, Some(now + self.config.forget_after));
             self.transport.resume(now, peer);
             self.topics.handle_peer_resumed(peer);
+            self.review(now, peer);
         }
     }
 
@@ -117,12 +163,14 @@ impl Engine {
         };
         let (id, name, incarnation) = (info.id, info.name.clone(), info.incarnation);
         self.transport.connect(now, peer, &Remote { id, name, incarnation, address: info.data, classic });
-        let lent = self.roster.lent(peer);
         self.roster.park(peer, None);
-        let returning = self.roster.peers.insert(peer, Entry { info: info.clone(), parked: None, lent }).is_some();
-        if returning {
+        if let Some(entry) = self.roster.peers.get_mut(&peer) {
+            entry.info = info.clone();
             self.topics.handle_peer_resumed(peer);
+            self.review(now, peer);
         } else {
+            let entry = Entry { info: info.clone(), parked: None, lent: 0, flow: Flow::default(), missed: 0 };
+            self.roster.peers.insert(peer, entry);
             self.topics.handle_peer_up(peer, &facts(info));
         }
     }
@@ -134,22 +182,29 @@ impl Engine {
         }
         self.transport.suspend(peer);
         self.topics.handle_peer_suspended(peer);
-        self.note_congestion(peer);
+        self.review(now, peer);
+        // Discovery remembers no more either, so that the oldest would not be known again.
+        while self.roster.parked.len() > self.config.discovery.max_remembered {
+            let Some((_, oldest)) = self.roster.parked.first().copied() else { return };
+            self.stats.forgotten_early += 1;
+            self.forget(oldest);
+        }
     }
 
     fn forget(&mut self, peer: PeerId) {
+        self.forget_flow(peer);
         self.roster.park(peer, None);
         self.roster.peers.remove(&peer);
         self.transport.disconnect(peer);
         self.joiner.handle_peer_gone(peer);
         self.topics.handle_peer_gone(peer);
-        self.note_congestion(peer);
     }
 
     /// The peer has forgotten us: to it, we are new.
     fn start_over(&mut self, peer: PeerId) {
         let Some(entry) = self.roster.peers.get(&peer) else { return };
         let facts = facts(&entry.info);
+        self.forget_flow(peer);
         self.joiner.handle_peer_gone(peer);
         self.topics.handle_peer_gone(peer);
         self.topics.handle_peer_up(peer, &facts);

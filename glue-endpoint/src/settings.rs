@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use glue_net::{EndpointId, NetworkId};
 
+use crate::config::Config;
+
 /// What an endpoint is told at its start. Every field has a default that works on one network without any setup, and an
 /// environment variable; see [`Settings::from_env`] for these, and [`Builder`] to set fields in code.
 ///
@@ -52,6 +54,10 @@ pub struct Settings {
     /// Costs nothing, but below about 1.3 one lost announcement is enough to lose a peer.
     /// `GLUE_DISCOVERY_RATE_TIMEOUT_MULTIPLIER`.
     pub discovery_timeout_multiplier: f64,
+    /// Bytes of messages that may be held at a time, whatever others do: queued for peers, or waiting to be received.
+    /// Default 256 MiB; at least 32 MiB. Below the default the largest message (64 MiB) and the number of peers (1,024)
+    /// become smaller in proportion. It costs nothing until it is used. `GLUE_MEMORY_BUDGET_BYTES`.
+    pub memory_budget_bytes: usize,
 }
 
 impl Settings {
@@ -74,6 +80,7 @@ impl Default for Settings {
             discovery_listen_address: Some(Self::DISCOVERY_ADDRESS),
             discovery_interval: Duration::from_secs(1),
             discovery_timeout_multiplier: 2.0,
+            memory_budget_bytes: Config::DEFAULT_MEMORY_BUDGET,
         }
     }
 }
@@ -166,6 +173,12 @@ impl Builder {
     /// Sets [`Settings::discovery_timeout_multiplier`].
     pub fn discovery_timeout_multiplier(mut self, multiplier: f64) -> Self {
         self.settings.discovery_timeout_multiplier = multiplier;
+        self
+    }
+
+    /// Sets [`Settings::memory_budget_bytes`].
+    pub fn memory_budget_bytes(mut self, bytes: usize) -> Self {
+        self.settings.memory_budget_bytes = bytes;
         self
     }
 

@@ -16,6 +16,7 @@ use crate::config::ConfigError;
 use crate::endpoint::StartError;
 use crate::engine::Engine;
 use crate::event::Event;
+use crate::memory::OwnRoom;
 use crate::notice::{Notice, Notices, Watchers};
 use crate::subscription::Mailbox;
 
@@ -43,6 +44,8 @@ pub(crate) struct Hub {
     stopped: AtomicBool,
     /// For giving back credit.
     shared: OnceLock<Weak<Shared>>,
+    /// Set before anything is delivered.
+    own_room: OnceLock<OwnRoom>,
 }
 
 impl Shared {
@@ -51,10 +54,12 @@ impl Shared {
         make: impl FnOnce(&Local) -> Result<Engine, ConfigError>,
     ) -> Result<Arc<Self>, StartError> {
         let hub = Arc::new(Hub::default());
-        let (mut facts, sink) = (None, Arc::clone(&hub));
+        let (mut facts, sink, maker) = (None, Arc::clone(&hub), Arc::clone(&hub));
         let make = |local: &Local| -> Result<Engine, StartError> {
             let engine = make(local)?;
             let us = &engine.config.discovery;
+            // It is set once, here.
+            let _ = maker.own_room.set(engine.own_room());
             facts = Some((us.id, us.name.clone(), local.data));
             Ok(engine)
         };
@@ -153,7 +158,7 @@ impl Hub {
             // The guard is dropped before the function of the application runs, which may subscribe.
             let mailbox = self.mailboxes.get(id).map(|entry| Arc::clone(&entry));
             if let Some(mailbox) = mailbox {
-                kept |= mailbox.put(delivery.batch.clone(), lease.as_ref());
+                kept |= mailbox.put(delivery.batch.clone(), lease.as_ref(), self.own_room.get());
             }
         }
         // Nobody keeps it: the credit goes back with that of the rest of the burst, in one call.
@@ -169,6 +174,7 @@ impl Hub {
         for event in events.drain(..) {
             match event {
                 Event::Delivery(delivery) => self.deliver(delivery, &mut taken),
+                Event::Pace { id, name, pace, .. } => self.watchers.tell(Some(Notice::of_pace(name, id, pace))),
                 Event::Discovery(event) => self.watchers.tell(Notice::of_discovery(event)),
                 Event::Topics(glue_topics::Event::InterestChanged) => self.interest.notify_waiters(),
                 Event::Topics(event) => self.watchers.tell(Notice::of_topics(event)),

@@ -12,6 +12,20 @@ pub struct Stats {
     pub stray_frames: u64,
     /// Publishes that found a queue full.
     pub publishes_held_back: u64,
+    /// Publishes that found too little memory left.
+    pub publishes_short_of_memory: u64,
+    /// How often a peer that did not take what is published was isolated, see [`crate::Pace`].
+    pub peers_isolated: u64,
+    /// How often an isolated peer lost its queue as well.
+    pub peers_disconnected: u64,
+    /// Queues that were dropped, of such peers and for want of memory.
+    pub queues_dropped: u64,
+    /// Payloads in them.
+    pub payloads_dropped: u64,
+    /// Datagrams not taken in, as if they were lost, since their peer held more than its share of the memory.
+    pub datagrams_refused: u64,
+    /// Peers out of reach that were forgotten early, since there were too many.
+    pub forgotten_early: u64,
     /// Sessions that a peer had to begin anew.
     pub sessions_lost: u64,
 }

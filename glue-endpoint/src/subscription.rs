@@ -8,12 +8,14 @@ use glue_net::driver::Clock;
 use glue_topics::{Batch, GapReason, Item, Message, SubscribeError, SubscriptionId};
 use tokio::sync::Notify;
 
+use crate::memory::OwnRoom;
 use crate::shared::{Credit, Shared};
 
 /// Messages of a topic, in each publisher's order. Ends when dropped.
 ///
-/// What arrives waits here. Once 8 MiB from one publisher wait, that publisher sends no more until some are received;
-/// of this endpoint's own messages the oldest go then, and show as a [`glue_topics::Gap`].
+/// What arrives waits here. Once 8 MiB from one publisher wait (less if memory is short), that publisher sends no more until
+/// some are received; of this endpoint's own messages the oldest go then, and show as a [`glue_topics::Gap`]. If nothing is
+/// received for long while much is published, the publisher goes on without us: that shows as a gap as well.
 #[derive(Debug)]
 pub struct Subscription {
     shared: Arc<Shared>,
@@ -178,7 +180,7 @@ impl Mailbox {
     }
 
     /// Puts a batch in, or hands it to the application at once. Returns whether it is kept.
-    pub(crate) fn put(&self, batch: Batch, credit: Option<&Arc<Credit>>) -> bool {
+    pub(crate) fn put(&self, batch: Batch, credit: Option<&Arc<Credit>>, own_room: Option<&OwnRoom>) -> bool {
         if let Some(on_item) = &self.on_item {
             self.run(batch, &mut on_item.lock().unwrap_or_else(PoisonError::into_inner));
             return false;
@@ -187,11 +189,17 @@ impl Mailbox {
         if state.closed {
             return false;
         }
-        if batch.from().is_none() {
-            state.own_bytes += batch.bytes();
-            while state.own_bytes > OWN_LIMIT_BYTES && state.drop_oldest_own() {}
+        let is_own = batch.from().is_none();
+        // What follows a gap and is one too, for the same reason, is told as one: nobody who reads late pays for it.
+        if !state.parcels.back_mut().is_some_and(|last| last.batch.merge(&batch)) {
+            state.own_bytes += if is_own { batch.bytes() } else { 0 };
+            state.parcels.push_back(Parcel { batch, _credit: credit.cloned() });
         }
-        state.parcels.push_back(Parcel { batch, _credit: credit.cloned() });
+        if is_own {
+            while state.own_bytes > own_room.map_or(OWN_LIMIT_BYTES, |room| room.share().min(OWN_LIMIT_BYTES))
+                && state.drop_oldest_own()
+            {}
+        }
         drop(state);
         self.arrived.notify_one();
         true
@@ -235,13 +243,22 @@ impl Mailbox {
 }
 
 impl State {
-    /// Turns the oldest own messages into a gap; false if there are none.
+    /// Turns the oldest own messages into a gap; false if there are none but the newest.
     fn drop_oldest_own(&mut self) -> bool {
-        let has_messages = |parcel: &&mut Parcel| parcel.batch.from().is_none() && parcel.batch.has_messages();
-        let Some(parcel) = self.parcels.iter_mut().find(has_messages) else { return false };
+        let has_messages = |parcel: &Parcel| parcel.batch.from().is_none() && parcel.batch.has_messages();
+        let mut with_messages = self.parcels.iter().enumerate().filter(|(_, parcel)| has_messages(parcel));
+        // The newest stays, however large.
+        let Some(((at, _), _)) = with_messages.next().zip(with_messages.next()) else { return false };
+        let Some(parcel) = self.parcels.get_mut(at) else { return false };
         let before = parcel.batch.bytes();
         parcel.batch.skip(GapReason::Overflow);
-        self.own_bytes -= before - parcel.batch.bytes();
+        let gap = parcel.batch.clone();
+        self.own_bytes -= before - gap.bytes();
+        // Of one publisher and topic there is then one gap, wherever those of others stand between.
+        if self.parcels.iter_mut().take(at).any(|earlier| earlier.batch.merge(&gap)) {
+            self.parcels.remove(at);
+            self.own_bytes -= gap.bytes();
+        }
         true
     }
 }
@@ -254,3 +271,6 @@ impl fmt::Debug for Mailbox {
 
 /// Own messages that may wait in one subscription. Remote ones are bounded by their credit.
 const OWN_LIMIT_BYTES: usize = 8 << 20;
+
+#[cfg(test)]
+mod tests;

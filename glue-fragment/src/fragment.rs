@@ -126,9 +126,18 @@ impl<C: Content> Payload for Fragment<C> {
         self.range = 0..self.content.body_len();
     }
 
+    fn overflow(&mut self) {
+        self.content.overflow();
+        self.range = 0..self.content.body_len();
+    }
+
     fn merge(&mut self, next: &Self) -> bool {
         // A piece's notice also tells the joiner to forget the others of its message, so it stays.
         !self.is_piece && !next.is_piece && self.is_dropped() && next.is_dropped() && self.content.merge(&next.content)
+    }
+
+    fn group(&self) -> usize {
+        self.content.group()
     }
 
     fn is_urgent(&self) -> bool {

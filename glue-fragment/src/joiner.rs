@@ -22,13 +22,15 @@ pub struct Joiner {
     peers: BTreeMap<PeerId, Unfinished>,
     pub(crate) classic: ClassicJoiner,
     held: usize,
+    budget: usize,
     stats: Stats,
 }
 
-/// The unfinished messages of one peer.
+/// What is unfinished of one peer.
 #[derive(Debug, Default)]
 struct Unfinished {
-    messages: BTreeMap<u64, Partial>,
+    partials: BTreeMap<u64, Partial>,
+    bytes: usize,
     /// Pieces that came since there is one.
     pieces: u64,
 }
@@ -63,7 +65,21 @@ impl Joiner {
     /// Nothing joined yet.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { classic: ClassicJoiner::default(), config, peers: BTreeMap::new(), held: 0, stats: Stats::default() }
+        let (budget, stats) = (config.budget_bytes, Stats::default());
+        Self { classic: ClassicJoiner::default(), config, peers: BTreeMap::new(), held: 0, budget, stats }
+    }
+
+    /// Sets what unfinished messages of all peers may take from now on, in place of [`Config::budget_bytes`]. Beyond it
+    /// the largest message of the peer that takes most is given up, until the rest fits.
+    pub fn set_budget(&mut self, bytes: usize) {
+        self.budget = bytes;
+        while self.held > self.budget && self.give_up_most() {}
+    }
+
+    /// Bytes of unfinished messages.
+    #[must_use]
+    pub const fn held_bytes(&self) -> usize {
+        self.held + self.classic.held()
     }
 
     /// Takes a payload that came from a native peer. Returns the message that it completes.
@@ -92,7 +108,7 @@ impl Joiner {
         peer: PeerId,
         frame: &glue_net::wire::classic::Frame,
     ) -> Option<Bytes> {
-        let room = self.config.budget_bytes.saturating_sub(self.held);
+        let room = self.budget.saturating_sub(self.held);
         let limit = room.min(self.config.max_message_bytes);
         self.classic.handle_frame(now, peer, frame, limit, self.config.max_partials_per_peer)
     }
@@ -100,7 +116,7 @@ impl Joiner {
     /// Forgets the unfinished messages of a peer.
     pub fn handle_peer_gone(&mut self, peer: PeerId) {
         let gone = self.peers.remove(&peer).unwrap_or_default();
-        self.held -= gone.messages.values().map(Partial::bytes).sum::<usize>();
+        self.held -= gone.bytes;
         self.classic.handle_peer_gone(peer);
     }
 
@@ -119,8 +135,8 @@ impl Joiner {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            held_bytes: self.held + self.classic.held(),
-            partials: self.peers.values().map(|peer| peer.messages.len()).sum::<usize>() + self.classic.len(),
+            held_bytes: self.held_bytes(),
+            partials: self.peers.values().map(|peer| peer.partials.len()).sum::<usize>() + self.classic.len(),
             classic_expired: self.classic.expired(),
             over_budget: self.stats.over_budget + self.classic.over_budget(),
             ..self.stats
@@ -129,24 +145,31 @@ impl Joiner {
 
     /// Makes sure that the message has an entry; `None` if it gets none.
     fn open(&mut self, peer: PeerId, message: u64, total: usize) -> Option<()> {
-        let (most, limit) = (self.config.max_partials_per_peer, self.config.max_message_bytes);
-        let Unfinished { messages, pieces } = self.peers.entry(peer).or_default();
-        *pieces += 1;
-        if !messages.contains_key(&message) && messages.len() >= most {
-            let oldest = messages.iter().min_by_key(|(_, partial)| partial.touched);
-            let stale = oldest.filter(|(_, partial)| partial.touched + STALE_PIECES < *pieces);
-            let Some(partial) = stale.map(|(message, _)| *message).and_then(|stale| messages.remove(&stale)) else {
+        let unfinished = self.peers.entry(peer).or_default();
+        unfinished.pieces += 1;
+        let pieces = unfinished.pieces;
+        if let Some(partial) = unfinished.partials.get_mut(&message) {
+            partial.touched = pieces;
+            return Some(());
+        }
+        if unfinished.partials.len() >= self.config.max_partials_per_peer {
+            let oldest = unfinished.partials.iter().min_by_key(|(_, partial)| partial.touched);
+            let stale = oldest.filter(|(_, partial)| partial.touched + STALE_PIECES < pieces);
+            let stale = stale.map(|(message, _)| *message);
+            let Some(partial) = stale.and_then(|stale| unfinished.partials.remove(&stale)) else {
                 self.stats.over_partials += 1;
                 return None;
             };
             self.held -= partial.bytes();
+            unfinished.bytes -= partial.bytes();
         }
-        let stats = &mut self.stats;
-        let partial = messages.entry(message).or_insert_with(|| {
-            stats.over_budget += u64::from(total > limit);
-            Partial::new(total, total > limit)
-        });
-        partial.touched = *pieces;
+        let is_dropped = total > self.config.max_message_bytes;
+        self.stats.over_budget += u64::from(is_dropped);
+        let mut partial = Partial::new(total, is_dropped);
+        partial.touched = pieces;
+        self.held += partial.bytes();
+        unfinished.bytes += partial.bytes();
+        unfinished.partials.insert(message, partial);
         Some(())
     }
 
@@ -158,19 +181,17 @@ impl Joiner {
         head: Option<Bytes>,
         piece: Bytes,
     ) -> Option<Joined> {
-        let partial = self.peers.get_mut(&peer)?.messages.get_mut(&message)?;
+        let unfinished = self.peers.get_mut(&peer)?;
+        let partial = unfinished.partials.get_mut(&message)?;
         let before = partial.bytes();
         if !partial.insert(offset, head, piece) {
             self.stats.malformed += 1;
         }
-        self.held = self.held - before + partial.bytes();
-        if self.held > self.config.budget_bytes && !partial.is_dropped {
-            self.stats.over_budget += 1;
-            let before = partial.bytes();
-            partial.give_up();
-            self.held = self.held - before + partial.bytes();
-        }
+        let after = partial.bytes();
+        self.held = self.held - before + after;
+        unfinished.bytes = unfinished.bytes - before + after;
         if !partial.is_finished() {
+            self.set_budget(self.budget);
             return None;
         }
         let partial = self.remove(peer, message)?;
@@ -182,11 +203,35 @@ impl Joiner {
         })
     }
 
+    /// Makes room at the cost of the peer that takes most: its largest message is given up, so that only its pieces are
+    /// counted; if all of them are, it loses what was kept of their beginnings. False: there is nothing to give up.
+    fn give_up_most(&mut self) -> bool {
+        let Some((peer, unfinished)) = self.peers.iter_mut().max_by_key(|(_, unfinished)| unfinished.bytes) else {
+            return false;
+        };
+        let whole = unfinished.partials.values_mut().filter(|partial| !partial.is_dropped);
+        let Some(partial) = whole.max_by_key(|partial| partial.bytes()) else {
+            let peer = *peer;
+            self.stats.over_partials += unfinished.partials.len() as u64;
+            self.held -= unfinished.bytes;
+            self.peers.remove(&peer);
+            return true;
+        };
+        let before = partial.bytes();
+        partial.give_up();
+        let freed = before.saturating_sub(partial.bytes());
+        self.stats.over_budget += 1;
+        self.held -= freed;
+        unfinished.bytes -= freed;
+        true
+    }
+
     fn remove(&mut self, peer: PeerId, message: u64) -> Option<Partial> {
-        let messages = &mut self.peers.get_mut(&peer)?.messages;
-        let partial = messages.remove(&message)?;
+        let unfinished = self.peers.get_mut(&peer)?;
+        let partial = unfinished.partials.remove(&message)?;
         self.held -= partial.bytes();
-        if messages.is_empty() {
+        unfinished.bytes -= partial.bytes();
+        if unfinished.partials.is_empty() {
             self.peers.remove(&peer);
         }
         Some(partial)

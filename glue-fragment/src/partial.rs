@@ -36,7 +36,7 @@ impl Partial {
 
     /// Memory that it takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.front.len() + self.ahead_bytes + self.ahead.len() * PIECE_OVERHEAD
+        PARTIAL_OVERHEAD + self.front.capacity() + self.ahead_bytes + self.ahead.len() * PIECE_OVERHEAD
     }
 
     /// Adds a piece; false if it does not fit the message.
@@ -111,6 +111,8 @@ impl Partial {
     }
 }
 
+/// What a message costs beside its bytes: this structure, a map entry, its head.
+const PARTIAL_OVERHEAD: usize = 256;
 /// What a waiting piece costs beside its bytes: a map entry and a reference.
 const PIECE_OVERHEAD: usize = 64;
 /// The first allocation for a message: one large datagram.

@@ -10,7 +10,7 @@ pub struct Stats {
     pub partials: usize,
     /// Messages dropped because they, or all together, were too long.
     pub over_budget: u64,
-    /// Pieces ignored because their peer had too many unfinished messages.
+    /// Pieces ignored because their peer had too many unfinished messages, and dropped messages forgotten for room.
     pub over_partials: u64,
     /// Payloads that could not be read.
     pub malformed: u64,

@@ -37,6 +37,9 @@ impl Content for Text {
         self.body = Bytes::new();
         self.head = b"skipped".to_vec();
     }
+    fn overflow(&mut self) {
+        self.expire();
+    }
     fn merge(&mut self, _next: &Self) -> bool {
         true
     }
@@ -222,5 +225,27 @@ fn a_claimed_length_allocates_nothing() {
         payload.push(1);
         assert_eq!(joiner.handle_payload(PEER, payload.into()), None);
     }
-    assert!(joiner.stats().held_bytes < 100_000);
+    // What the entries take themselves is counted too.
+    assert!(joiner.stats().held_bytes < 1_000 * 400);
+}
+
+#[test]
+fn who_takes_most_makes_room() {
+    const OTHER: PeerId = PeerId(2);
+    let config = Config { budget_bytes: 100_000, ..Config::default() };
+    let mut joiner = Joiner::new(config);
+    let honest = pieces(1, text(30_000, 1), 1_000..1_001, &mut Rng::new(1));
+    let mut joined = None;
+    for (number, piece) in honest.iter().enumerate() {
+        joined = joiner.handle_payload(PEER, encode(piece));
+        // Messages of which only the beginning comes, more than fit.
+        let first = pieces(number as u64, text(9_000, 2), 8_000..8_001, &mut Rng::new(1)).remove(0);
+        assert_eq!(joiner.handle_payload(OTHER, encode(&first)), None);
+        assert!(joiner.held_bytes() <= 100_000, "{}", joiner.held_bytes());
+    }
+    assert!(matches!(joined, Some(Joined::Whole { .. })));
+    assert!(joiner.stats().over_budget > 15, "{:?}", joiner.stats());
+    // What remains of dropped messages goes as well, if it must.
+    joiner.set_budget(0);
+    assert_eq!((joiner.held_bytes(), joiner.stats().partials), (0, 0));
 }

@@ -130,14 +130,23 @@ impl Chain {
         self.copy_of(Mark::default()..self.end())
     }
 
-    /// Its bytes, never to change again.
+    /// Bytes of memory that it takes, with those that it shares.
     #[must_use]
-    pub fn freeze(mut self) -> FrozenChain {
-        let len = self.len();
-        // It may be kept for long, and so may many like it.
+    pub const fn memory(&self) -> usize {
+        self.written.capacity() + self.shared_len
+    }
+
+    /// Lets go of most of a buffer that is mostly empty: the chain will be kept for a while.
+    pub fn shrink(&mut self) {
         if self.written.capacity() > 2 * self.written.len() {
             self.written.shrink_to_fit();
         }
+    }
+
+    /// Its bytes, never to change again.
+    #[must_use]
+    pub fn freeze(self) -> FrozenChain {
+        let len = self.len();
         FrozenChain { written: self.written.into(), shared: self.shared, len }
     }
 }

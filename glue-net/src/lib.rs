@@ -6,6 +6,7 @@
 mod chain;
 #[cfg(feature = "driver")]
 pub mod driver;
+mod gauge;
 mod id;
 mod node;
 mod payload;
@@ -14,6 +15,7 @@ mod time;
 pub mod wire;
 
 pub use chain::{Chain, FrozenChain, Mark, copy_to};
+pub use gauge::{Gauge, Held};
 pub use id::{EndpointId, Incarnation, NetworkId, ParseEndpointIdError, PeerId};
 pub use node::{Interface, Node, Transmit, Via};
 pub use payload::{Content, Payload};

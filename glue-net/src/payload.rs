@@ -27,8 +27,16 @@ pub trait Payload: Sized {
     /// order moves on at the receiver.
     fn expire(&mut self);
 
+    /// As [`Payload::expire`], but because there was no room for it.
+    fn overflow(&mut self);
+
     /// Takes `next`, which was to be sent right after `self`, into `self`; false if they stay two. Only notices merge.
     fn merge(&mut self, next: &Self) -> bool;
+
+    /// Only payloads of one group merge. So notices that lie apart find each other.
+    fn group(&self) -> usize {
+        0
+    }
 
     /// Whether it goes before what is queued, and is not held back by the receiver's credit: small control data.
     fn is_urgent(&self) -> bool;
@@ -58,8 +66,16 @@ pub trait Content: Clone {
     /// Drops the body; the head now says what was skipped.
     fn expire(&mut self);
 
+    /// As [`Content::expire`], but because there was no room for it.
+    fn overflow(&mut self);
+
     /// See [`Payload::merge`].
     fn merge(&mut self, next: &Self) -> bool;
+
+    /// See [`Payload::group`].
+    fn group(&self) -> usize {
+        0
+    }
 
     /// See [`Payload::is_urgent`].
     fn is_urgent(&self) -> bool;
@@ -87,6 +103,8 @@ impl Payload for Bytes {
     }
 
     fn expire(&mut self) {}
+
+    fn overflow(&mut self) {}
 
     fn merge(&mut self, _next: &Self) -> bool {
         false

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use glue_net::{Instant, PeerId, WallTime};
+use glue_net::{Gauge, Held, Instant, PeerId, WallTime};
 
 use crate::bundle::{self, Header};
 use crate::message::{Gap, GapReason, Item, Message, Source};
@@ -17,6 +17,8 @@ pub struct Batch {
     from: Option<PeerId>,
     bytes: usize,
     content: Content,
+    /// Counts this endpoint's own messages until the last clone is gone.
+    held: Option<Arc<Held>>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,12 +48,18 @@ struct Unread {
 
 impl Batch {
     pub(crate) fn of_gap(from: Option<PeerId>, gap: Gap) -> Self {
-        Self { from, bytes: OVERHEAD_BYTES, content: Content::Gap(Some(gap)) }
+        Self { from, bytes: OVERHEAD_BYTES, content: Content::Gap(Some(gap)), held: None }
     }
 
     pub(crate) fn of_message(from: Option<PeerId>, message: Message) -> Self {
         let bytes = OVERHEAD_BYTES + message.payload.len();
-        Self { from, bytes, content: Content::Messages(VecDeque::from([message])) }
+        Self { from, bytes, content: Content::Messages(VecDeque::from([message])), held: None }
+    }
+
+    /// A message of this endpoint.
+    pub(crate) fn of_own(message: Message, memory: &Gauge) -> Self {
+        let batch = Self::of_message(None, message);
+        Self { held: Some(Arc::new(memory.hold(batch.bytes))), ..batch }
     }
 
     /// The messages of a bundle that [`bundle::find`] found whole.
@@ -66,7 +74,7 @@ impl Batch {
             latest: age.arrival + header.expiry,
             age: age.on_arrival,
         };
-        Self { from: Some(from), bytes: OVERHEAD_BYTES + body.len(), content: Content::Bundle(unread) }
+        Self { from: Some(from), bytes: OVERHEAD_BYTES + body.len(), content: Content::Bundle(unread), held: None }
     }
 
     /// Adds the message that follows, if this batch holds own messages of the same source and is not too large.
@@ -79,6 +87,9 @@ impl Batch {
             {
                 self.bytes += message.payload.len() + MESSAGE_BYTES;
                 queue.push_back(message);
+                if let Some(held) = self.held.as_mut().and_then(Arc::get_mut) {
+                    held.set(self.bytes);
+                }
                 Ok(())
             }
             _ => Err(message),
@@ -102,7 +113,20 @@ impl Batch {
         let Some((first, last)) = queue.front().zip(queue.back()) else { return };
         let (source, from, to) = (Arc::clone(&first.source), first.sequence_number, last.sequence_number);
         self.content = Content::Gap(Some(Gap { source, from, to, reason }));
-        self.bytes = OVERHEAD_BYTES;
+        (self.bytes, self.held) = (OVERHEAD_BYTES, None);
+    }
+
+    /// Takes in `next`, which follows, if both are a gap of the same source for the same reason.
+    pub fn merge(&mut self, next: &Self) -> bool {
+        let (Content::Gap(Some(gap)), Content::Gap(Some(next))) = (&mut self.content, &next.content) else {
+            return false;
+        };
+        let same_source = Arc::ptr_eq(&gap.source, &next.source) || gap.source == next.source;
+        let joins = gap.to.checked_add(1) == Some(next.from) && gap.reason == next.reason && same_source;
+        if joins {
+            gap.to = next.to;
+        }
+        joins
     }
 
     /// Whether own messages are left in it, see [`Batch::skip`].

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use glue_net::wire::{put_bytes, put_varint, split_varint, varint_len};
-use glue_net::{Chain, FrozenChain, Instant, WallTime};
+use glue_net::{Chain, FrozenChain, Gauge, Held, Instant, WallTime};
 
 use crate::message::Data;
 use crate::name::TopicName;
@@ -33,15 +33,17 @@ pub(crate) struct OpenBundle {
     /// Of the last message.
     timestamp: WallTime,
     expiry: Duration,
+    held: Held,
 }
 
 impl OpenBundle {
     /// A bundle of one message. `names` are topic and type as they stand on the wire, see [`names`]; `capacity` is how
-    /// long it is expected to become.
-    pub(crate) fn new(post: &Post<'_>, names: &[u8], capacity: usize) -> Self {
+    /// long it is expected to become. `memory` counts what it takes.
+    pub(crate) fn new(post: &Post<'_>, names: &[u8], capacity: usize, memory: &Gauge) -> Self {
         let mut content = Chain::with_capacity(capacity.max(header_len(post, names)));
         put_header(post, names, content.written());
         put_message(post, 0, &mut content);
+        let held = memory.hold(OVERHEAD_BYTES + content.memory());
         Self {
             content,
             first: post.sequence,
@@ -50,6 +52,7 @@ impl OpenBundle {
             last_published: post.now,
             timestamp: post.wall,
             expiry: post.expiry,
+            held,
         }
     }
 
@@ -63,10 +66,21 @@ impl OpenBundle {
             return false;
         }
         put_message(post, delta, &mut self.content);
+        self.held.set(OVERHEAD_BYTES + self.content.memory());
         self.last = post.sequence;
         self.timestamp = post.wall;
         self.last_published = post.now;
         true
+    }
+
+    /// The first sequence number in it.
+    pub(crate) const fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// The last sequence number in it.
+    pub(crate) const fn last(&self) -> u64 {
+        self.last
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -78,7 +92,10 @@ impl OpenBundle {
         self.content.end().written()
     }
 
-    pub(crate) fn close(self, topic: TopicName) -> Bundle {
+    pub(crate) fn close(mut self, topic: TopicName) -> Bundle {
+        // It may wait long for an ack, and so may many like it.
+        self.content.shrink();
+        self.held.set(OVERHEAD_BYTES + self.content.memory());
         Bundle {
             topic,
             first: self.first,
@@ -86,6 +103,7 @@ impl OpenBundle {
             published: self.published,
             deadline: self.last_published + self.expiry,
             content: self.content.freeze(),
+            _held: self.held,
         }
     }
 }
@@ -101,6 +119,8 @@ pub(crate) struct Bundle {
     /// When the last message expires.
     pub(crate) deadline: Instant,
     pub(crate) content: FrozenChain,
+    /// Counts until the last peer has let go of it.
+    _held: Held,
 }
 
 impl Bundle {
@@ -209,6 +229,8 @@ fn micros_up(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000)).unwrap_or(MAX_VARINT).min(MAX_VARINT)
 }
 
+/// What a bundle takes beside its bytes: its structure, in memory of its own.
+const OVERHEAD_BYTES: usize = size_of::<Bundle>() + 32;
 /// A delta below it takes at most 4 bytes. A bundle is open for microseconds; a second means that a clock was set.
 const MAX_DELTA: u64 = 1 << 30;
 const MAX_VARINT: u64 = (1 << 62) - 1;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint, varint_len};
-use glue_net::{Chain, Content, Instant};
+use glue_net::{Chain, Content, Held, Instant};
 
 use crate::bundle::Bundle;
 use crate::message::GapReason;
@@ -29,7 +29,7 @@ pub struct Cargo(Kind);
 #[derive(Clone, Debug)]
 enum Kind {
     Bundle { bundle: Arc<Bundle>, barrier: Option<u64> },
-    Classic { body: Bytes, deadline: Instant },
+    Classic { body: Bytes, deadline: Instant, held: Option<Arc<Held>> },
     Control { number: u64, operations: Bytes },
     Skip(Skip),
 }
@@ -52,8 +52,14 @@ impl Cargo {
         Self(Kind::Control { number, operations })
     }
 
-    pub(crate) const fn classic(body: Bytes, deadline: Instant) -> Self {
-        Self(Kind::Classic { body, deadline })
+    /// `held` counts the body until the last peer has let go of it.
+    pub(crate) const fn classic(body: Bytes, deadline: Instant, held: Arc<Held>) -> Self {
+        Self(Kind::Classic { body, deadline, held: Some(held) })
+    }
+
+    /// Says that the messages from `first` to `last` are not sent.
+    pub(crate) const fn skipped(topic: TopicName, first: u64, last: u64, barrier: Option<u64>) -> Self {
+        Self(Kind::Skip(Skip { topic, first, last, barrier, reason: GapReason::Overflow }))
     }
 
     /// Drops the content of a bundle: subscribers at the peer see a gap with this reason. A classic message becomes
@@ -65,7 +71,7 @@ impl Cargo {
                 let (first, last, barrier) = (bundle.first, bundle.last, *barrier);
                 self.0 = Kind::Skip(Skip { topic, first, last, barrier, reason });
             }
-            Kind::Classic { body, .. } => *body = Bytes::new(),
+            Kind::Classic { body, held, .. } => (*body, *held) = (Bytes::new(), None),
             Kind::Control { .. } | Kind::Skip(_) => {}
         }
     }
@@ -131,13 +137,17 @@ impl Content for Cargo {
         match &self.0 {
             Kind::Bundle { bundle, .. } => Some(bundle.deadline),
             // One that has expired is empty, and expires but once.
-            Kind::Classic { body, deadline } => (!body.is_empty()).then_some(*deadline),
+            Kind::Classic { body, deadline, .. } => (!body.is_empty()).then_some(*deadline),
             Kind::Control { .. } | Kind::Skip(_) => None,
         }
     }
 
     fn expire(&mut self) {
         self.skip(GapReason::Expired);
+    }
+
+    fn overflow(&mut self) {
+        self.skip(GapReason::Overflow);
     }
 
     fn merge(&mut self, next: &Self) -> bool {
@@ -150,6 +160,13 @@ impl Content for Cargo {
             skip.last = next.last;
         }
         joins
+    }
+
+    fn group(&self) -> usize {
+        match &self.0 {
+            Kind::Skip(skip) => skip.topic.as_ptr().addr(),
+            _ => 0,
+        }
     }
 
     fn is_urgent(&self) -> bool {

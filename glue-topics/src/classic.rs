@@ -12,8 +12,10 @@ use glue_net::wire::classic;
 use glue_net::{EndpointId, Incarnation, Instant, WallTime};
 
 use crate::batch::Batch;
+use crate::incoming::STREAM_BYTES;
 use crate::message::{Message, Source};
 use crate::name::{EndpointName, TopicName, TypeName};
+use crate::names::Names;
 use crate::stats::Received;
 use crate::stream::{Audience, Budget, Sink};
 
@@ -64,6 +66,7 @@ impl ClassicStreams {
         now: Instant,
         message: classic::Message,
         budget: &mut Budget,
+        names: &mut Names,
         sink: &mut Sink<'_>,
     ) -> Option<Hold> {
         let (sequence, Some(source)) = (message.sequence_number, source(&message, sink)) else {
@@ -78,7 +81,8 @@ impl ClassicStreams {
             if stream.audience.is_nobody() {
                 return None;
             }
-            if self.streams.len() >= sink.config.max_streams_per_peer {
+            let is_full = self.streams.len() >= sink.config.max_streams_per_peer;
+            if is_full || !names.take(STREAM_BYTES + key.1.len()) {
                 sink.stats.classic_unordered += 1;
                 let message = received(now, message, &stream.source);
                 stream.deliver(sequence, message, sink);

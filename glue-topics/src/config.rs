@@ -32,12 +32,18 @@ pub struct Config {
     /// further topic is dropped, and its subscribers see a gap; a classic message of a further topic is delivered as it
     /// comes, in whatever order.
     pub max_streams_per_peer: usize,
+    /// Bytes of the names of topics that all peers are interested in or publish, and of what is kept with each. Default
+    /// 32 MiB; any. One peer may have no more than what is left for others; beyond, it is as with the limits above.
+    pub max_names_bytes: usize,
     /// Bytes of bundles that wait for an earlier one of the same topic, per peer. Default 64 MiB; any (one bundle may
     /// always wait). Beyond, the earlier ones are given up: a gap.
     pub max_held_bytes_per_peer: usize,
     /// Bundles that wait for an earlier one, per peer. Default 131,072; at least 1. Each costs about 200 bytes of its
     /// own.
     pub max_held_bundles_per_peer: usize,
+    /// Bytes of this endpoint's own messages that wait for its own subscriptions, all together. Default 12 MiB; any.
+    /// One that would exceed it is a gap.
+    pub max_own_bytes: usize,
     /// How long a classic message waits for one that may come before it. Default 20 ms; any, 0 delivers as it comes.
     /// The classic wire does not number messages without holes, so a hole is waited for, in vain if nothing was lost.
     pub classic_hold: Duration,
@@ -62,8 +68,10 @@ impl Default for Config {
             max_idle_publications: 4_096,
             max_interest_per_peer: 65_536,
             max_streams_per_peer: 65_536,
+            max_names_bytes: 32 << 20,
             max_held_bytes_per_peer: 64 << 20,
             max_held_bundles_per_peer: 131_072,
+            max_own_bytes: 12 << 20,
             classic_hold: Duration::from_millis(20),
             initial_room_bytes: 1_000,
             max_counted_topics: 4_096,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_net::Instant;
+use glue_net::{Gauge, Instant};
 
 use crate::batch::{Age, Batch};
 use crate::bundle::{self, Found, Header};
@@ -12,6 +12,7 @@ use crate::classic::ClassicStreams;
 use crate::config::Config;
 use crate::message::GapReason;
 use crate::name::TopicName;
+use crate::names::Names;
 use crate::sequencer::{Held, Sequencer};
 use crate::stats::Received;
 use crate::stream::{Budget, Part, Piece, Sink, Stream};
@@ -29,6 +30,8 @@ pub(crate) struct Incoming {
     controls: Sequencer<Bytes>,
     control_budget: Budget,
     pub(crate) budget: Budget,
+    /// Names of its topics.
+    pub(crate) names: Names,
     pub(crate) classic: ClassicStreams,
     /// Of streams that are over.
     past: Received,
@@ -54,7 +57,7 @@ pub(crate) struct Skipped {
 }
 
 impl Incoming {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, held: &Gauge, names: &Gauge) -> Self {
         Self {
             streams: Vec::new(),
             by_topic: BTreeMap::new(),
@@ -62,8 +65,9 @@ impl Incoming {
             starting: BTreeSet::new(),
             ends_seen: 0,
             controls: Sequencer::new(Some(0)),
-            control_budget: Budget::new(config),
-            budget: Budget::new(config),
+            control_budget: Budget::new(config, held),
+            budget: Budget::new(config, held),
+            names: Names::new(names, config.max_names_bytes),
             classic: ClassicStreams::default(),
             past: Received::default(),
         }
@@ -161,10 +165,10 @@ impl Incoming {
         }
     }
 
-    /// The peer is gone: delivers what is held.
-    pub(crate) fn give_up(&mut self, sink: &mut Sink<'_>) {
+    /// Delivers what is held, as what it waits for does not come for this reason.
+    pub(crate) fn give_up(&mut self, reason: GapReason, sink: &mut Sink<'_>) {
         for stream in &mut self.streams {
-            stream.give_up(&mut self.budget, sink);
+            stream.give_up(reason, &mut self.budget, sink);
         }
         self.classic.give_up(&mut self.budget, sink);
     }
@@ -187,6 +191,11 @@ impl Incoming {
     /// What came by the streams that are there.
     pub(crate) fn received_by_topic(&self) -> impl Iterator<Item = (&TopicName, Received)> {
         self.streams.iter().map(|stream| (stream.topic(), stream.received())).chain(self.classic.received())
+    }
+
+    /// What waits for something before it, be it messages or control.
+    pub(crate) const fn held_bytes(&self) -> usize {
+        self.budget.bytes() + self.control_budget.bytes()
     }
 
     #[cfg(test)]
@@ -223,6 +232,7 @@ impl Incoming {
             self.past += old.received();
             sink.ledger.add_received(old.topic(), old.received(), sink.config.max_counted_topics);
             self.by_topic.remove(old.topic());
+            self.names.give_back(STREAM_BYTES + old.topic().len());
             if let Some(place) = self.streams.get(index).and_then(|moved| self.by_topic.get_mut(moved.topic())) {
                 *place = index;
             }
@@ -250,7 +260,8 @@ impl Incoming {
             return Some(Some(*index));
         }
         let topic = topic_name(topic, sink)?;
-        if self.streams.len() >= sink.config.max_streams_per_peer {
+        let is_full = self.streams.len() >= sink.config.max_streams_per_peer;
+        if is_full || !self.names.take(STREAM_BYTES + topic.len()) {
             return Some(None);
         }
         self.recent = self.streams.len();
@@ -263,3 +274,6 @@ impl Incoming {
 fn topic_name(topic: &[u8], sink: &Sink<'_>) -> Option<TopicName> {
     TopicName::new(std::str::from_utf8(topic).ok()?, sink.config.max_topic_bytes).ok()
 }
+
+/// What a stream takes beside its name.
+pub(crate) const STREAM_BYTES: usize = 300;

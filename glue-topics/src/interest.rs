@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::name::{Filter, TopicName, TypeName};
+use crate::names::Names;
 
 /// The filters of a peer.
 #[derive(Debug, Default)]
@@ -21,12 +22,16 @@ pub(crate) enum Wanted {
 }
 
 impl Interest {
-    /// Adds a filter, or changes its type; false if there are `limit` already.
-    pub(crate) fn add(&mut self, filter: &Filter, type_name: TypeName, limit: usize) -> bool {
+    /// Adds a filter, or changes its type; false if there are `limit` already, or no room for its name.
+    pub(crate) fn add(&mut self, filter: &Filter, type_name: TypeName, limit: usize, names: &mut Names) -> bool {
         match filter {
             Filter::All => self.all = true,
             Filter::Exact(topic) => {
-                if self.exact.len() >= limit && !self.exact.contains_key(topic) {
+                let old = self.exact.get(topic).map(|old| cost(topic, old));
+                names.give_back(old.unwrap_or(0));
+                if (old.is_none() && self.exact.len() >= limit) || !names.take(cost(topic, &type_name)) {
+                    // What was there before fits again.
+                    old.map(|bytes| names.take(bytes));
                     return false;
                 }
                 self.exact.insert(topic.clone(), type_name);
@@ -35,11 +40,12 @@ impl Interest {
         true
     }
 
-    pub(crate) fn remove(&mut self, filter: &Filter) {
+    pub(crate) fn remove(&mut self, filter: &Filter, names: &mut Names) {
         match filter {
             Filter::All => self.all = false,
             Filter::Exact(topic) => {
-                self.exact.remove(topic);
+                let old = self.exact.remove(topic);
+                names.give_back(old.map_or(0, |old| cost(topic, &old)));
             }
         }
     }
@@ -53,3 +59,10 @@ impl Interest {
         }
     }
 }
+
+fn cost(topic: &TopicName, type_name: &TypeName) -> usize {
+    INTEREST_BYTES + topic.len() + type_name.len()
+}
+
+/// What an entry takes beside its names.
+const INTEREST_BYTES: usize = 150;

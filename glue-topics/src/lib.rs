@@ -51,6 +51,7 @@ mod incoming;
 mod interest;
 mod message;
 mod name;
+mod names;
 mod output;
 mod peer;
 mod publication;

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use glue_net::PeerId;
+use glue_net::{Gauge, PeerId};
 
 use crate::batch::Batch;
 use crate::cargo::Cargo;
-use crate::message::Message;
+use crate::message::{Gap, GapReason, Message};
 use crate::name::{TopicName, TypeName};
 use crate::stats::Stats;
 use crate::subscriptions::SubscriptionId;
@@ -55,6 +55,10 @@ pub(crate) struct Outputs {
     pub(crate) deliveries: VecDeque<Delivery>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) interest_changed: bool,
+    /// Counts the bundles that are there, open or queued anywhere, each once.
+    pub(crate) bundles: Gauge,
+    /// Counts own messages on their way to own subscriptions.
+    pub(crate) own: Gauge,
 }
 
 impl Outputs {
@@ -64,8 +68,18 @@ impl Outputs {
         }
     }
 
-    /// Delivers a message of this endpoint, together with those just before it.
-    pub(crate) fn deliver_own(&mut self, to: &Arc<[SubscriptionId]>, message: Message) {
+    /// Delivers a message of this endpoint, together with those just before it. A gap, if more than `limit` would wait: nobody
+    /// could wait for an application that is slow to take what it publishes itself.
+    pub(crate) fn deliver_own(&mut self, to: &Arc<[SubscriptionId]>, message: Message, limit: usize) {
+        if self.own.bytes() + message.payload.len() > limit {
+            let (source, at) = (message.source, message.sequence_number);
+            let gap = Batch::of_gap(None, Gap { source, from: at, to: at, reason: GapReason::Overflow });
+            let last = self.deliveries.back_mut().filter(|last| Arc::ptr_eq(&last.to, to));
+            if !last.is_some_and(|last| last.batch.merge(&gap)) {
+                self.deliver(to, gap);
+            }
+            return;
+        }
         let message = match self.deliveries.back_mut() {
             Some(last) if Arc::ptr_eq(&last.to, to) => match last.batch.push(message) {
                 Ok(()) => return,
@@ -73,7 +87,8 @@ impl Outputs {
             },
             _ => message,
         };
-        self.deliver(to, Batch::of_message(None, message));
+        let batch = Batch::of_own(message, &self.own);
+        self.deliver(to, batch);
     }
 
     pub(crate) fn tell(&mut self, event: Event, max_events: usize, stats: &mut Stats) {

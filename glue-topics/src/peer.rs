@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use glue_net::wire::classic::Codec;
-use glue_net::{EndpointId, Incarnation, PeerId};
+use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
 
 use crate::cargo::Cargo;
 use crate::config::Config;
@@ -11,6 +11,7 @@ use crate::control::{put_end, put_subscribe, put_unsubscribe};
 use crate::incoming::Incoming;
 use crate::interest::Interest;
 use crate::name::{EndpointName, Filter, TopicName, TypeName};
+use crate::names::Names;
 use crate::output::Outputs;
 use crate::subscriptions::Subscriptions;
 
@@ -44,9 +45,13 @@ pub(crate) struct Peer {
     pub(crate) name: EndpointName,
     pub(crate) wire: Wire,
     pub(crate) reachable: bool,
+    /// Whether it gets what is published, see [`crate::Topics::set_served`].
+    pub(crate) served: bool,
     /// Bytes of body that one datagram to it carries.
     pub(crate) room: usize,
     pub(crate) interest: Interest,
+    /// Names of topics that it is interested in.
+    pub(crate) names: Names,
     pub(crate) told_interest_refused: bool,
     pub(crate) incoming: Incoming,
     /// Filters that it is to be told of, and whether it knows them.
@@ -58,17 +63,19 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(facts: &PeerFacts, config: &Config) -> Self {
+    pub(crate) fn new(facts: &PeerFacts, config: &Config, held: &Gauge, names: &Gauge) -> Self {
         Self {
             id: facts.id,
             incarnation: facts.incarnation,
             name: facts.name.clone(),
             wire: facts.wire,
             reachable: true,
+            served: true,
             room: config.initial_room_bytes,
             interest: Interest::default(),
+            names: Names::new(names, config.max_names_bytes),
             told_interest_refused: false,
-            incoming: Incoming::new(config),
+            incoming: Incoming::new(config, held, names),
             undeclared: BTreeMap::new(),
             ends: Vec::new(),
             ends_sent: 0,

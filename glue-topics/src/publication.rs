@@ -46,6 +46,9 @@ pub(crate) struct Publication {
 struct Target {
     peer: PeerId,
     reachable: bool,
+    served: bool,
+    /// The first message that it did not get since it is not served.
+    missed: Option<u64>,
     room: usize,
     /// What the start must say, see `cargo.rs`.
     barrier: u64,
@@ -57,6 +60,7 @@ struct Target {
 struct ClassicTarget {
     peer: PeerId,
     reachable: bool,
+    served: bool,
     codec: Codec,
 }
 
@@ -91,7 +95,7 @@ impl Publication {
             return;
         }
         self.close(outputs, stats);
-        let open = OpenBundle::new(post, &self.names, self.last_len.min(self.room));
+        let open = OpenBundle::new(post, &self.names, self.last_len.min(self.room), &outputs.bundles);
         let is_full = open.len() >= self.room;
         self.open = Some(open);
         if is_full {
@@ -109,25 +113,48 @@ impl Publication {
 
     fn send(&mut self, bundle: Bundle, outputs: &mut Outputs, stats: &mut Stats) {
         stats.bundles_sent += 1;
-        self.counts.copies += bundle.count() * self.native.len() as u64;
+        self.note_missed(bundle.first, bundle.last, stats);
+        self.counts.copies += bundle.count() * self.native.iter().filter(|target| target.served).count() as u64;
         let bundle = Arc::new(bundle);
-        for target in &mut self.native {
+        for target in self.native.iter_mut().filter(|target| target.served) {
             let barrier = (!target.started).then_some(target.barrier);
             target.started = true;
             outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), barrier)));
         }
     }
 
+    /// Takes over whether a peer is served. What it has missed is told when it is; returns how many messages.
+    pub(crate) fn set_served(&mut self, id: PeerId, peer: &Peer, outputs: &mut Outputs, stats: &mut Stats) -> u64 {
+        let is_here = self.native.iter().any(|target| target.peer == id);
+        if is_here || self.classic.iter().any(|target| target.peer == id) {
+            self.close(outputs, stats);
+            self.renew(id, peer, outputs, stats);
+        }
+        if peer.served { self.tell_missed(id, outputs) } else { 0 }
+    }
+
+    /// Tells a native peer which messages it did not get; returns how many.
+    fn tell_missed(&mut self, id: PeerId, outputs: &mut Outputs) -> u64 {
+        let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return 0 };
+        let Some(first) = target.missed.take() else { return 0 };
+        let barrier = (!target.started).then_some(target.barrier);
+        target.started = true;
+        let topic = self.source.topic_name.clone();
+        outputs.cargo.push_back((id, Cargo::skipped(topic, first, self.next_sequence - 1, barrier)));
+        self.next_sequence - first
+    }
+
     /// Encodes the message for classic peers, once for each codec that they use.
     pub(crate) fn send_classic(&mut self, post: &Post<'_>, outputs: &mut Outputs) {
         for codec in [Codec::Json, Codec::MessagePack] {
-            let mut peers = self.classic.iter().filter(|target| target.codec == codec).peekable();
+            let mut peers = self.classic.iter().filter(|target| target.served && target.codec == codec).peekable();
             if peers.peek().is_none() {
                 continue;
             }
             let mut body = Vec::with_capacity(post.payload.as_slice().len() + CLASSIC_OVERHEAD_BYTES);
             self.classic_message(post).encode(codec, &mut body);
-            let cargo = Cargo::classic(body.into(), post.now + post.expiry);
+            let held = Arc::new(outputs.bundles.hold(CLASSIC_OVERHEAD_BYTES + body.capacity()));
+            let cargo = Cargo::classic(body.into(), post.now + post.expiry, held);
             let before = outputs.cargo.len();
             outputs.cargo.extend(peers.map(|target| (target.peer, cargo.clone())));
             self.counts.copies += (outputs.cargo.len() - before) as u64;
@@ -149,7 +176,13 @@ impl Publication {
     }
 
     /// Delivers the message to this endpoint's own subscriptions.
-    pub(crate) fn deliver(&mut self, post: &Post<'_>, subscriptions: &Subscriptions, outputs: &mut Outputs) {
+    pub(crate) fn deliver(
+        &mut self,
+        post: &Post<'_>,
+        subscriptions: &Subscriptions,
+        outputs: &mut Outputs,
+        limit: usize,
+    ) {
         if self.local_version != Some(subscriptions.version()) {
             let source = &self.source;
             self.local = subscriptions.matching(&source.topic_name, Some(&source.topic_type)).ids;
@@ -167,15 +200,33 @@ impl Publication {
             sequence_number: post.sequence,
             payload: post.payload.to_bytes(),
         };
-        outputs.deliver_own(&self.local, message);
+        outputs.deliver_own(&self.local, message, limit);
     }
 
     pub(crate) const fn stats(&self) -> TopicStats {
         TopicStats { published: self.next_sequence - self.first_sequence, ..self.counts }
     }
 
-    pub(crate) fn has_native(&self) -> bool {
-        !self.native.is_empty()
+    /// Whether a native peer gets it.
+    pub(crate) fn has_served(&self) -> bool {
+        self.native.iter().any(|target| target.served)
+    }
+
+    /// Notes what native peers that are not served do not get.
+    pub(crate) fn note_missed(&mut self, first: u64, last: u64, stats: &mut Stats) {
+        for target in self.native.iter_mut().filter(|target| !target.served) {
+            stats.skipped += last - first + 1;
+            target.missed.get_or_insert(first);
+        }
+    }
+
+    /// Bytes that a message with `len` bytes of payload takes while peers have it queued; 0: it goes to none.
+    pub(crate) fn cost(&self, len: usize) -> usize {
+        let native = if self.native.is_empty() { 0 } else { len + 1 };
+        let has = |codec| self.classic.iter().any(|target| target.codec == codec);
+        let json = if has(Codec::Json) { len / 3 * 4 + 1 } else { 0 };
+        let pack = if has(Codec::MessagePack) { len + 1 } else { 0 };
+        native + json + pack
     }
 
     pub(crate) fn has_classic(&self) -> bool {
@@ -193,11 +244,11 @@ impl Publication {
 
     /// Whether a native peer that gets it can be reached.
     pub(crate) fn is_reachable(&self) -> bool {
-        self.native.iter().any(|target| target.reachable)
+        self.native.iter().any(|target| target.reachable && target.served)
     }
 
     pub(crate) fn native_peers(&self) -> impl Iterator<Item = PeerId> {
-        self.native.iter().map(|target| target.peer)
+        self.native.iter().filter(|target| target.served).map(|target| target.peer)
     }
 
     pub(crate) fn goes_to(&self, peer: PeerId) -> bool {
@@ -207,18 +258,28 @@ impl Publication {
     /// The native peer gets what is published from now on.
     pub(crate) fn add(&mut self, id: PeerId, peer: &Peer, outputs: &mut Outputs, stats: &mut Stats) {
         self.close(outputs, stats);
-        let (reachable, room, barrier) = (peer.reachable, peer.room, peer.ends_sent());
-        self.native.push(Target { peer: id, reachable, room, barrier, started: false });
+        let (reachable, served, room, barrier) = (peer.reachable, peer.served, peer.room, peer.ends_sent());
+        self.native.push(Target { peer: id, reachable, served, missed: None, room, barrier, started: false });
         self.recompute(outputs);
     }
 
     /// The native peer gets no more. Returns whether it got anything: then it has to be told the end.
     pub(crate) fn remove(&mut self, id: PeerId, outputs: &mut Outputs, stats: &mut Stats) -> bool {
         self.close(outputs, stats);
+        self.tell_missed(id, outputs);
         let started = self.native.iter().any(|target| target.peer == id && target.started);
         self.native.retain(|target| target.peer != id);
         self.recompute(outputs);
         started
+    }
+
+    /// Closes the publication for good: what peers have missed is told before its end is.
+    pub(crate) fn end(&mut self, outputs: &mut Outputs, stats: &mut Stats) {
+        self.close(outputs, stats);
+        let missing: Vec<_> = self.native.iter().filter(|target| target.missed.is_some()).map(|t| t.peer).collect();
+        for peer in missing {
+            self.tell_missed(peer, outputs);
+        }
     }
 
     /// The native peers that got something since they became interested.
@@ -231,11 +292,11 @@ impl Publication {
         match peer.wire {
             Wire::Classic(codec) => {
                 self.classic.retain(|target| target.peer != id);
-                self.classic.push(ClassicTarget { peer: id, reachable: peer.reachable, codec });
+                self.classic.push(ClassicTarget { peer: id, reachable: peer.reachable, served: peer.served, codec });
             }
             Wire::Native => {
                 let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return };
-                (target.reachable, target.room) = (peer.reachable, peer.room);
+                (target.reachable, target.served, target.room) = (peer.reachable, peer.served, peer.room);
             }
         }
         self.recompute(outputs);
@@ -245,13 +306,15 @@ impl Publication {
     }
 
     /// The peer is no more.
-    pub(crate) fn forget(&mut self, id: PeerId, outputs: &mut Outputs) {
+    pub(crate) fn forget(&mut self, id: PeerId, outputs: &mut Outputs, stats: &mut Stats) {
         self.native.retain(|target| target.peer != id);
         self.classic.retain(|target| target.peer != id);
         self.told_mismatch.remove(&id);
         self.recompute(outputs);
-        if self.native.is_empty() {
-            self.open = None;
+        if !self.has_served()
+            && let Some(open) = self.open.take()
+        {
+            self.note_missed(open.first(), open.last(), stats);
         }
     }
 
@@ -262,10 +325,9 @@ impl Publication {
 
     fn recompute(&mut self, outputs: &mut Outputs) {
         self.room = self.native.iter().map(|target| target.room).min().unwrap_or(0);
-        let native = self.native.iter().map(|target| (target.peer, target.reachable));
-        let classic = self.classic.iter().map(|target| (target.peer, target.reachable));
-        let reachable: Vec<_> =
-            native.chain(classic).filter(|(_, reachable)| *reachable).map(|(peer, _)| peer).collect();
+        let native = self.native.iter().map(|target| (target.peer, target.reachable && target.served));
+        let classic = self.classic.iter().map(|target| (target.peer, target.reachable && target.served));
+        let reachable: Vec<_> = native.chain(classic).filter(|(_, gets)| *gets).map(|(peer, _)| peer).collect();
         outputs.interest_changed |= reachable != self.reachable;
         self.reachable = reachable;
     }

@@ -75,7 +75,8 @@ impl Topics {
 
     /// Closes every open bundle. Bundles that became full are closed before that.
     pub fn close_bundles(&mut self) {
-        self.close_bundles_for(|_| true);
+        let (outputs, stats) = (&mut self.outputs, &mut self.stats);
+        self.publications.close_listed(|publication| publication.close(outputs, stats));
     }
 
     /// Closes the open bundles that go to a peer for which `is_hungry`: it has nothing else to be sent, so that waiting
@@ -111,6 +112,12 @@ impl Topics {
         }
     }
 
+    /// Bytes that a message with `len` bytes of payload would take while peers have it queued, about; 0: it goes to none.
+    #[must_use]
+    pub fn publish_cost(&self, id: PublicationId, len: usize) -> usize {
+        self.publications.get(id).map_or(0, |publication| publication.cost(len))
+    }
+
     fn publish_post(&mut self, id: PublicationId, mut post: Post<'_>) -> Result<u64, PublishError> {
         let publication = self.publications.get_mut(id).ok_or(PublishError::Unknown)?;
         let (len, limit) = (post.payload.as_slice().len(), self.config.max_message_bytes);
@@ -124,13 +131,15 @@ impl Topics {
         publication.next_sequence += 1;
         publication.counts.published_bytes += len as u64;
         self.stats.published += 1;
-        if publication.has_native() {
+        if publication.has_served() {
             publication.lay(&post, &mut self.outputs, &mut self.stats);
+        } else {
+            publication.note_missed(post.sequence, post.sequence, &mut self.stats);
         }
         if publication.has_classic() {
             publication.send_classic(&post, &mut self.outputs);
         }
-        publication.deliver(&post, &self.subscriptions, &mut self.outputs);
+        publication.deliver(&post, &self.subscriptions, &mut self.outputs, self.config.max_own_bytes);
         if publication.has_open() && !std::mem::replace(&mut publication.listed, true) {
             self.publications.list(id);
         }
@@ -165,7 +174,7 @@ impl Topics {
 
     /// Tells those who got a publication that there will be no more of it.
     fn end(&mut self, mut publication: Publication) {
-        publication.close(&mut self.outputs, &mut self.stats);
+        publication.end(&mut self.outputs, &mut self.stats);
         let topic = &publication.source.topic_name;
         self.ledger.add(topic, publication.stats(), self.config.max_counted_topics);
         for id in publication.started() {

@@ -40,8 +40,9 @@ impl Topics {
             self.stats.unknown_peer += 1;
             return;
         }
-        let hold =
-            self.with_peer(from, |incoming, sink| incoming.classic.handle(now, message, &mut incoming.budget, sink));
+        let hold = self.with_peer(from, |incoming, sink| {
+            incoming.classic.handle(now, message, &mut incoming.budget, &mut incoming.names, sink)
+        });
         self.holds.extend(hold.flatten().map(|hold| (from, hold)));
     }
 
@@ -84,7 +85,8 @@ impl Topics {
             }
             Operation::Unsubscribe { filter } => {
                 let filter = self.read_filter(&filter)?;
-                self.peers.get_mut(&from)?.interest.remove(&filter);
+                let peer = self.peers.get_mut(&from)?;
+                peer.interest.remove(&filter, &mut peer.names);
                 self.reconsider_all(from, &filter);
                 Some(())
             }
@@ -98,7 +100,7 @@ impl Topics {
     fn add_interest(&mut self, from: PeerId, filter: &Filter, type_name: TypeName) {
         let limit = self.config.max_interest_per_peer;
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if peer.interest.add(filter, type_name, limit) {
+        if peer.interest.add(filter, type_name, limit, &mut peer.names) {
             self.reconsider_all(from, filter);
             return;
         }

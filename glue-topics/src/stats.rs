@@ -15,6 +15,9 @@ pub struct Stats {
     pub published: u64,
     /// Bundles closed.
     pub bundles_sent: u64,
+    /// Messages that were not queued for a peer that could not take them, see [`crate::Topics::set_served`]; counted once
+    /// for each such peer.
+    pub skipped: u64,
     /// Bundles of peers, delivered in order.
     pub bundles_received: u64,
     /// Messages in them.
@@ -35,9 +38,9 @@ pub struct Stats {
     pub unknown_peer: u64,
     /// Bundles, classic messages and interests of a type that does not fit.
     pub type_mismatches: u64,
-    /// Interests beyond [`crate::Config::max_interest_per_peer`].
+    /// Interests beyond [`crate::Config::max_interest_per_peer`] or [`crate::Config::max_names_bytes`].
     pub interest_refused: u64,
-    /// Bundles of topics beyond [`crate::Config::max_streams_per_peer`].
+    /// Bundles of topics beyond [`crate::Config::max_streams_per_peer`] or [`crate::Config::max_names_bytes`].
     pub streams_refused: u64,
     /// Classic messages delivered.
     pub classic_received: u64,

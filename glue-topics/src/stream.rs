@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use glue_net::{EndpointId, Incarnation, PeerId};
+use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
 
 use crate::batch::Batch;
 use crate::config::Config;
@@ -81,7 +81,8 @@ pub(crate) struct Sink<'a> {
 /// What of one peer is held.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    bytes: usize,
+    /// Counted in the sum of all peers too.
+    held: glue_net::Held,
     pieces: usize,
     max_bytes: usize,
     max_pieces: usize,
@@ -159,9 +160,9 @@ impl Stream {
         }
     }
 
-    /// Delivers all that is held, as the peer is gone. What is missing is a gap.
-    pub(crate) fn give_up(&mut self, budget: &mut Budget, sink: &mut Sink<'_>) {
-        while self.force(GapReason::PublisherGone, sink) {
+    /// Delivers all that is held. What is missing is a gap.
+    pub(crate) fn give_up(&mut self, reason: GapReason, budget: &mut Budget, sink: &mut Sink<'_>) {
+        while self.force(reason, sink) {
             self.drain(u64::MAX, budget, sink);
         }
     }
@@ -349,28 +350,28 @@ impl Sink<'_> {
 }
 
 impl Budget {
-    pub(crate) const fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, sum: &Gauge) -> Self {
         let (max_bytes, max_pieces) = (config.max_held_bytes_per_peer, config.max_held_bundles_per_peer);
-        Self { bytes: 0, pieces: 0, max_bytes, max_pieces }
+        Self { held: sum.hold(0), pieces: 0, max_bytes, max_pieces }
     }
 
     pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+        self.held.bytes()
     }
 
-    pub(crate) const fn add(&mut self, bytes: usize) {
-        self.bytes += bytes;
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.held.set(self.held.bytes() + bytes);
         self.pieces += 1;
     }
 
-    pub(crate) const fn sub(&mut self, bytes: usize) {
-        self.bytes -= bytes;
+    pub(crate) fn sub(&mut self, bytes: usize) {
+        self.held.set(self.held.bytes() - bytes);
         self.pieces -= 1;
     }
 
     /// One piece may always wait, however large.
     pub(crate) const fn is_over(&self) -> bool {
-        self.pieces > self.max_pieces || (self.bytes > self.max_bytes && self.pieces > 1)
+        self.pieces > self.max_pieces || (self.held.bytes() > self.max_bytes && self.pieces > 1)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use glue_net::{EndpointId, Incarnation, PeerId};
+use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
 
 use crate::cargo::Cargo;
 use crate::classic::Hold;
 use crate::config::{Config, ConfigError};
 use crate::incoming::Incoming;
+use crate::message::GapReason;
 use crate::name::{EndpointName, Filter, TopicName, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
@@ -35,6 +36,10 @@ pub struct Topics {
     pub(crate) ledger: Ledger,
     /// Classic messages that are held, in the order in which they are due.
     pub(crate) holds: VecDeque<(PeerId, Hold)>,
+    /// What waits of all peers.
+    pub(crate) held: Gauge,
+    /// Names that peers made us remember.
+    pub(crate) names: Gauge,
 }
 
 impl Topics {
@@ -57,6 +62,8 @@ impl Topics {
             stats: Stats::default(),
             ledger: Ledger::default(),
             holds: VecDeque::new(),
+            held: Gauge::default(),
+            names: Gauge::default(),
         })
     }
 
@@ -113,7 +120,7 @@ impl Topics {
         match self.peers.get_mut(&id) {
             Some(peer) => peer.renew(facts),
             None => {
-                let mut peer = Peer::new(facts, &self.config);
+                let mut peer = Peer::new(facts, &self.config, &self.held, &self.names);
                 if peer.is_native() {
                     self.subscriptions.declared_filters().for_each(|filter| peer.declare(&filter, false, true));
                 }
@@ -135,19 +142,29 @@ impl Topics {
         self.set_reachable(id, true);
     }
 
+    /// Says whether what is published from now on is queued for a peer. What is published while it is not is a gap to the
+    /// peer: one notice for each publication, queued when it is served again. So a peer that takes nothing costs nothing
+    /// more, however much is published. Returns how many messages were missed, when it is served again.
+    pub fn set_served(&mut self, id: PeerId, served: bool) -> u64 {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.served != served) else { return 0 };
+        peer.served = served;
+        let (outputs, stats) = (&mut self.outputs, &mut self.stats);
+        self.publications.iter_mut().map(|publication| publication.set_served(id, peer, outputs, stats)).sum()
+    }
+
     /// A peer is forgotten. What was held of it comes out, with gaps where something is missing.
     pub fn handle_peer_gone(&mut self, id: PeerId) {
         if !self.peers.contains_key(&id) {
             return;
         }
         self.with_peer(id, |incoming, sink| {
-            incoming.give_up(sink);
+            incoming.give_up(GapReason::PublisherGone, sink);
             incoming.close(sink);
         });
         self.peers.remove(&id);
         self.owing.remove(&id);
-        let outputs = &mut self.outputs;
-        self.publications.iter_mut().for_each(|publication| publication.forget(id, outputs));
+        let (outputs, stats) = (&mut self.outputs, &mut self.stats);
+        self.publications.iter_mut().for_each(|publication| publication.forget(id, outputs, stats));
         self.outputs.cargo.retain(|(to, _)| *to != id);
     }
 
@@ -218,7 +235,36 @@ impl Topics {
     /// Bytes that came from a peer and wait here for what comes before them.
     #[must_use]
     pub fn held_bytes(&self, id: PeerId) -> usize {
-        self.peers.get(&id).map_or(0, |peer| peer.incoming.budget.bytes())
+        self.peers.get(&id).map_or(0, |peer| peer.incoming.held_bytes())
+    }
+
+    /// Bytes of all peers that wait here for what comes before them.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
+    /// Bytes of the names of topics that peers are interested in, or publish.
+    #[must_use]
+    pub fn names_bytes(&self) -> usize {
+        self.names.bytes()
+    }
+
+    /// Bytes of what was published and is still queued anywhere, or open; what several peers share counts once.
+    #[must_use]
+    pub fn bundle_bytes(&self) -> usize {
+        self.outputs.bundles.bytes()
+    }
+
+    /// Bytes of own messages on their way to own subscriptions.
+    #[must_use]
+    pub const fn own_bytes(&self) -> &Gauge {
+        &self.outputs.own
+    }
+
+    /// Gives up what the messages that wait here wait for: they come out, with gaps.
+    pub fn release_waiting(&mut self, id: PeerId) {
+        self.with_peer(id, |incoming, sink| incoming.give_up(GapReason::Overflow, sink));
     }
 
     /// Calls `with` for what comes from a peer, if it is known, with where it goes.

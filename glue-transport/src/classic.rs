@@ -74,6 +74,13 @@ impl<P: Payload> Classic<P> {
         self.sweep_at.get_or_insert(now + SWEEP_INTERVAL);
     }
 
+    /// See [`Outbox::shed`]. There is no classic notice of what was skipped, so that nothing is left.
+    pub(crate) fn shed(&mut self) -> u64 {
+        let count = self.outbox.shed();
+        self.stats.dropped_full += count;
+        count
+    }
+
     /// Takes a frame. Returns it if it is data that did not come before.
     pub(crate) fn handle_frame(&mut self, now: Instant, frame: Frame) -> Option<Frame> {
         self.stats.packets_received += 1;

@@ -9,6 +9,9 @@ pub struct Config {
     /// Bytes of payload that a peer may have sent beyond what our application took. Default 8 MiB, at least 64 KiB.
     /// It bounds the memory that one peer can fill here.
     pub receive_window_bytes: u64,
+    /// The credit that a peer has before anything came from it, in bytes. Default 8 MiB, at least 75 KiB: what
+    /// is left when it is renewed must take the largest datagram, or a peer that sends such ones waits for ever.
+    pub initial_credit_bytes: u64,
     /// Bytes that may be under way to us at once: what the socket's receive buffer holds. Default 106,496 (half of
     /// Linux's default buffer, since the kernel charges its own overhead to it); at least 16 KiB. It is shared by the
     /// peers that send.
@@ -40,6 +43,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             receive_window_bytes: 8 << 20,
+            initial_credit_bytes: 8 << 20,
             socket_window_bytes: 106_496,
             max_queue_bytes: 80 << 20,
             base_datagram_bytes: 1_200,

@@ -30,7 +30,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn new(window: u64) -> Self {
+    pub(crate) fn new(limit: u64, window: u64) -> Self {
         Self {
             packets: Ranges::default(),
             seen: Seen::default(),
@@ -40,7 +40,7 @@ impl Inbox {
             ack_at: None,
             received: 0,
             held: 0,
-            limit: window,
+            limit: limit.min(window),
             window,
             credit_due: false,
         }
@@ -85,9 +85,19 @@ impl Inbox {
         mark
     }
 
-    /// The layers above hold `bytes` of what arrived.
-    pub(crate) fn set_held(&mut self, bytes: u64) {
-        self.held = bytes;
+    /// Bytes of payload that arrived in all.
+    pub(crate) const fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Credit that was given and is not used.
+    pub(crate) const fn promised(&self) -> u64 {
+        self.limit.saturating_sub(self.received)
+    }
+
+    /// The layers above hold `bytes` of what arrived, and may hold `window`.
+    pub(crate) fn set_held(&mut self, bytes: u64, window: u64) {
+        (self.held, self.window) = (bytes, window);
         let room = self.next_limit() - self.limit;
         self.credit_due |= room >= self.window / CREDIT_SHARE;
     }
@@ -131,12 +141,14 @@ impl Inbox {
     }
 
     fn next_limit(&self) -> u64 {
-        (self.received + self.window.saturating_sub(self.held)).max(self.limit)
+        // What is held beyond the window gives no credit, however much has arrived beyond the limit.
+        (self.received + self.window).saturating_sub(self.held).max(self.limit)
     }
 }
 
 /// Urgent payloads may exceed the credit by this, so that control passes when the application takes nothing.
 pub(crate) const OVERDRAFT: u64 = 256 << 10;
 
-/// Credit is announced when a quarter of the window became free.
-const CREDIT_SHARE: u64 = 4;
+/// Credit is announced when an eighth of the window became free: of the least window (80 KiB) the largest datagram is then
+/// always left, or a peer that sends such ones might wait for ever.
+const CREDIT_SHARE: u64 = 8;

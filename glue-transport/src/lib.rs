@@ -7,6 +7,7 @@
 //!
 //! [`Transport`] is usable alone, with any [`glue_net::Payload`].
 
+mod backlog;
 mod classic;
 mod config;
 mod congestion;

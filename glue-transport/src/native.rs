@@ -12,7 +12,7 @@ use crate::congestion::Congestion;
 use crate::dedup::Mark;
 use crate::flight::Flight;
 use crate::frame::{self, Frame};
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, OVERDRAFT};
 use crate::mtu::{Limits, Mtu};
 use crate::outbox::{MIN_PART_BYTES, Outbox, SWEEP_INTERVAL};
 use crate::path::Path;
@@ -76,7 +76,7 @@ impl<P: Payload> Native<P> {
             identity,
             session: Session::new(now, rng),
             outbox: Outbox::default(),
-            inbox: Inbox::new(config.receive_window_bytes),
+            inbox: Inbox::new(config.initial_credit_bytes, config.receive_window_bytes),
             stats: PeerStats::default(),
             path: Path::default(),
             flight: Flight::default(),
@@ -155,11 +155,18 @@ impl<P: Payload> Native<P> {
 
     pub(crate) fn send(&mut self, now: Instant, config: &Config, mut payload: P) {
         if self.outbox.bytes() + payload.encoded_len() > config.max_queue_bytes && !payload.is_urgent() {
-            payload.expire();
+            payload.overflow();
             self.stats.dropped_full += 1;
         }
         self.outbox.push(payload);
         self.sweep_at.get_or_insert(now + SWEEP_INTERVAL);
+    }
+
+    /// See [`Outbox::shed`].
+    pub(crate) fn shed(&mut self) -> u64 {
+        let count = self.outbox.shed();
+        self.stats.dropped_full += count;
+        count
     }
 
     pub(crate) fn handle_hello(&mut self, now: Instant, hello: &Hello) -> Greeting {
@@ -249,7 +256,7 @@ impl<P: Payload> Native<P> {
     /// Whether a payload can leave now.
     pub(crate) fn is_sendable(&self, now: Instant) -> bool {
         let has = self.outbox.has_resends()
-            || self.outbox.has_urgent()
+            || (self.outbox.has_urgent() && self.control_left() >= MIN_DATAGRAM_BYTES)
             || (self.outbox.has_queued() && self.credit_left() >= MIN_PART_BYTES);
         let may = self.window_is_open() && self.congestion.next_at() <= now;
         has && self.outbox.has_numbers() && (self.probes_due > 0 || may)
@@ -257,6 +264,12 @@ impl<P: Payload> Native<P> {
 
     pub(crate) fn credit_left(&self) -> usize {
         usize::try_from(self.remote.credit.saturating_sub(self.credit_used)).unwrap_or(usize::MAX)
+    }
+
+    /// What control may still take. The receiver drops what is beyond, so it waits like the rest.
+    pub(crate) fn control_left(&self) -> usize {
+        let limit = self.remote.credit.saturating_add(OVERDRAFT);
+        usize::try_from(limit.saturating_sub(self.credit_used)).unwrap_or(usize::MAX)
     }
 
     pub(crate) const fn most_bytes(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Payloads on their way to one peer: queued, numbered when first sent, kept until acknowledged.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use glue_net::{Instant, Payload};
@@ -19,6 +19,8 @@ pub(crate) struct Outbox<P> {
     resend: VecDeque<u64>,
     bytes: usize,
     expired: u64,
+    /// Bytes acknowledged in all.
+    taken: u64,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,7 @@ impl<P> Default for Outbox<P> {
             resend: VecDeque::new(),
             bytes: 0,
             expired: 0,
+            taken: 0,
         }
     }
 }
@@ -75,6 +78,16 @@ impl<P: Payload> Outbox<P> {
     /// Payloads that expired before they were acknowledged.
     pub(crate) const fn expired(&self) -> u64 {
         self.expired
+    }
+
+    /// Bytes acknowledged in all.
+    pub(crate) const fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Payloads queued or unacknowledged, and numbers kept between them.
+    pub(crate) fn entries(&self) -> usize {
+        self.urgent.len() + self.queue.len() + self.slots.len()
     }
 
     /// Nothing waits to be sent (unacknowledged payloads may be under way).
@@ -178,7 +191,9 @@ impl<P: Payload> Outbox<P> {
     pub(crate) fn acknowledge(&mut self, number: u64) {
         let Some(slot) = self.slot_mut(number) else { return };
         if slot.payload.take().is_some() {
-            self.bytes -= slot.len;
+            let len = slot.len;
+            self.bytes -= len;
+            self.taken += len as u64;
         }
         while self.slots.front().is_some_and(|slot| slot.payload.is_none()) {
             self.slots.pop_front();
@@ -208,18 +223,49 @@ impl<P: Payload> Outbox<P> {
         if !self.queue.iter().any(|q| q.payload.deadline().is_some_and(|at| at <= now)) {
             return;
         }
-        let mut swept: VecDeque<Queued<P>> = VecDeque::with_capacity(self.queue.len());
-        for mut queued in self.queue.drain(..) {
-            self.bytes -= queued.len;
-            self.expired += u64::from(expire_if_due(&mut queued.payload, now));
-            if swept.back_mut().is_some_and(|last| last.payload.merge(&queued.payload)) {
+        self.expired += self.rewrite(|payload| expire_if_due(payload, now));
+    }
+
+    /// Turns all that waits, whether it was sent before or not, into notices that there was no room for it. Returns how
+    /// many payloads that were.
+    pub(crate) fn shed(&mut self) -> u64 {
+        let mut count = 0;
+        for slot in &mut self.slots {
+            let Some(payload) = slot.payload.as_mut().filter(|payload| !payload.is_urgent()) else { continue };
+            payload.overflow();
+            let len = payload.encoded_len();
+            count += u64::from(len < slot.len);
+            self.bytes = self.bytes - slot.len + len;
+            slot.len = len;
+        }
+        count
+            + self.rewrite(|payload| {
+                let before = payload.encoded_len();
+                payload.overflow();
+                payload.encoded_len() < before
+            })
+    }
+
+    /// Changes what is queued, and merges the notices that it has become, wherever they stand: there are then no more of
+    /// them than topics. Returns how often `change` said yes.
+    fn rewrite(&mut self, mut change: impl FnMut(&mut P) -> bool) -> u64 {
+        let mut changed = 0;
+        let mut last_of_group = BTreeMap::new();
+        let mut kept: VecDeque<Queued<P>> = VecDeque::new();
+        for Queued { mut payload, len } in std::mem::take(&mut self.queue) {
+            self.bytes -= len;
+            changed += u64::from(change(&mut payload));
+            let last = last_of_group.get(&payload.group()).and_then(|at: &usize| kept.get_mut(*at));
+            if last.is_some_and(|last| last.payload.merge(&payload)) {
                 continue;
             }
-            queued.len = queued.payload.encoded_len();
-            self.bytes += queued.len;
-            swept.push_back(queued);
+            last_of_group.insert(payload.group(), kept.len());
+            let len = payload.encoded_len();
+            self.bytes += len;
+            kept.push_back(Queued { payload, len });
         }
-        self.queue = swept;
+        self.queue = kept;
+        changed
     }
 
     fn take_urgent(&mut self, room: usize) -> Option<P> {

@@ -172,7 +172,7 @@ impl<P: Payload> Native<P> {
         if self.outbox.has_resends() || !self.outbox.has_numbers() {
             return None;
         }
-        if let Some(number) = self.outbox.next_urgent(room) {
+        if let Some(number) = self.outbox.next_urgent(room.min(self.control_left())) {
             return Some(number);
         }
         self.outbox.next_queued(now, room.min(self.credit_left()), whole)

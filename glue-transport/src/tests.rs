@@ -11,6 +11,7 @@ use glue_net::{Chain, EndpointId, Incarnation, Instant, NetworkId, Payload, Peer
 
 use super::*;
 
+mod backlog;
 mod mtu;
 
 /// A payload that can be cut and can expire.
@@ -60,6 +61,9 @@ impl Payload for Note {
         self.expired = true;
         self.deadline = None;
     }
+    fn overflow(&mut self) {
+        self.expire();
+    }
     fn merge(&mut self, _next: &Self) -> bool {
         false
     }
@@ -102,6 +106,7 @@ struct Pair {
     path_bytes: usize,
     take: bool,
     held: u64,
+    window: u64,
 }
 
 const PEER: PeerId = PeerId(7);
@@ -151,6 +156,7 @@ impl Pair {
             path_bytes: 1_472,
             take: true,
             held: 0,
+            window: config.receive_window_bytes,
         }
     }
 
@@ -200,7 +206,7 @@ impl Pair {
                 self.held += payload.len() as u64;
             }
         }
-        self.ends[end].set_held(PEER, self.held);
+        self.ends[end].set_held(PEER, self.held, self.window);
     }
 
     /// Runs until nothing is to be done before `limit`.
@@ -339,7 +345,7 @@ fn a_receiver_that_takes_nothing_bounds_the_sender_but_not_urgent_payloads() {
     pair.run(SECOND);
     assert!(pair.whole(1).contains_key(&5_000));
     (pair.take, pair.held) = (true, 0);
-    pair.ends[1].set_held(PEER, 0);
+    pair.ends[1].set_held(PEER, 0, 100_000);
     pair.run(SECOND * 10);
     assert_eq!(pair.whole(1).len(), 1_001);
 }

@@ -11,6 +11,7 @@ use glue_net::{
     Chain, EndpointId, Incarnation, Instant, Interface, NetworkId, Payload, PeerId, Rng, Transmit, Via, WallClock,
 };
 
+use crate::backlog::Backlog;
 use crate::classic::Classic;
 use crate::config::Config;
 use crate::mtu::Limits;
@@ -71,7 +72,7 @@ pub struct Transport<P> {
     local: Local,
     rng: Rng,
     interfaces: Vec<Interface>,
-    peers: BTreeMap<PeerId, Peer<P>>,
+    pub(crate) peers: BTreeMap<PeerId, Peer<P>>,
     by_token: BTreeMap<Token, PeerId>,
     by_identity: BTreeMap<(EndpointId, Incarnation), PeerId>,
     /// Where peers take data: no other peer can have moved there.
@@ -85,18 +86,22 @@ pub struct Transport<P> {
     arrived: VecDeque<(PeerId, Bytes)>,
     events: VecDeque<Event>,
     stats: Stats,
+    /// Sums over all peers, see `backlog.rs`.
+    pub(crate) entries: usize,
+    pub(crate) promised: u64,
 }
 
 #[derive(Debug)]
-struct Peer<P> {
+pub(crate) struct Peer<P> {
     address: SocketAddr,
     reachable: bool,
     ready: bool,
-    link: Link<P>,
+    pub(crate) backlog: Backlog,
+    pub(crate) link: Link<P>,
 }
 
 #[derive(Debug)]
-enum Link<P> {
+pub(crate) enum Link<P> {
     Native(Box<Native<P>>),
     Classic(Box<Classic<P>>),
 }
@@ -123,6 +128,8 @@ impl<P: Payload> Transport<P> {
             arrived: VecDeque::new(),
             events: VecDeque::new(),
             stats: Stats { malformed: 0, unknown_token: 0, stray_hellos: 0 },
+            entries: 0,
+            promised: 0,
         }
     }
 
@@ -166,7 +173,8 @@ impl<P: Payload> Transport<P> {
             self.by_identity.insert((remote.id, remote.incarnation), peer);
         }
         self.by_address.insert(remote.address);
-        self.peers.insert(peer, Peer { address: remote.address, reachable: true, ready: false, link });
+        let backlog = Backlog::new(now);
+        self.peers.insert(peer, Peer { address: remote.address, reachable: true, ready: false, backlog, link });
         self.touch(peer);
     }
 
@@ -207,6 +215,7 @@ impl<P: Payload> Transport<P> {
     /// Forgets the peer and what was queued for it.
     pub fn disconnect(&mut self, peer: PeerId) {
         let Some(state) = self.peers.remove(&peer) else { return };
+        self.discount(&state.backlog);
         self.by_address.remove(&state.address);
         if let Link::Native(native) = &state.link {
             self.by_token.remove(&native.session.token());
@@ -217,12 +226,23 @@ impl<P: Payload> Transport<P> {
     /// Queues a payload. False if the peer is not known; the payload is then dropped.
     pub fn send(&mut self, now: Instant, peer: PeerId, payload: P) -> bool {
         let Some(state) = self.peers.get_mut(&peer) else { return false };
+        let before = state.queue_bytes();
         match &mut state.link {
             Link::Native(native) => native.send(now, &self.config, payload),
             Link::Classic(classic) => classic.send(now, &self.config, payload),
         }
+        self.note_queued(now, peer, before);
         self.touch(peer);
         true
+    }
+
+    /// The peer that a native datagram claims to be from, by its token; nothing is changed.
+    #[must_use]
+    pub fn sender(&self, datagram: &Bytes) -> Option<PeerId> {
+        match Datagram::decode(datagram.clone()) {
+            Ok(Datagram::Data { token, .. }) => self.by_token.get(&token).copied(),
+            _ => None,
+        }
     }
 
     /// Takes a native datagram. Returns the peer it came from, if that is one of ours.
@@ -249,14 +269,16 @@ impl<P: Payload> Transport<P> {
     pub fn handle_classic(&mut self, now: Instant, peer: PeerId, frame: Frame) -> Option<Frame> {
         let Link::Classic(classic) = &mut self.peers.get_mut(&peer)?.link else { return None };
         let frame = classic.handle_frame(now, frame);
+        self.note_taken(now, peer);
         self.touch(peer);
         frame
     }
 
-    /// Says how many bytes of a peer's payloads the layers above still hold; the rest becomes new credit.
-    pub fn set_held(&mut self, peer: PeerId, bytes: u64) {
+    /// Says how many bytes of a peer's payloads the layers above still hold, and how many they may hold; the difference
+    /// becomes new credit. Credit that was given is not taken back.
+    pub fn set_held(&mut self, peer: PeerId, bytes: u64, window: u64) {
         let Some(Peer { link: Link::Native(native), .. }) = self.peers.get_mut(&peer) else { return };
-        native.inbox.set_held(bytes);
+        native.inbox.set_held(bytes, window);
         if native.inbox.credit_is_due() {
             self.touch(peer);
         }
@@ -408,6 +430,7 @@ impl<P: Payload> Transport<P> {
         }
         let arrived = &mut self.arrived;
         native.handle_packet(now, &self.config, packet, frames, |body| arrived.push_back((id, body)));
+        self.note_taken(now, id);
         self.touch(id);
         Some(id)
     }
@@ -441,6 +464,8 @@ impl<P: Payload> Transport<P> {
                 self.by_token.remove(&old.session.token());
             }
             peer.link = Link::Native(Box::new(fresh));
+            let old = std::mem::replace(&mut peer.backlog, Backlog::new(now));
+            self.discount(&old);
         }
         self.events.extend([Event::Lost(id), Event::Opened(id)]);
     }
@@ -459,7 +484,7 @@ impl<P: Payload> Transport<P> {
     }
 
     /// Something changed at the peer: it may want to send, and its timers may have moved.
-    fn touch(&mut self, id: PeerId) {
+    pub(crate) fn touch(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(&id) {
             if !std::mem::replace(&mut peer.ready, true) {
                 self.ready.push_back(id);
@@ -474,6 +499,7 @@ impl<P: Payload> Transport<P> {
     }
 
     fn arm(&mut self, id: PeerId) {
+        self.recount(id);
         let at = self.peers.get(&id).and_then(Peer::timeout);
         self.wake_at = self.wake_at.into_iter().chain(at).min();
     }
@@ -489,7 +515,7 @@ impl<P: Payload> Peer<P> {
         }
     }
 
-    fn queue_bytes(&self) -> usize {
+    pub(crate) fn queue_bytes(&self) -> usize {
         match &self.link {
             Link::Native(native) => native.outbox.bytes(),
             Link::Classic(classic) => classic.outbox.bytes(),

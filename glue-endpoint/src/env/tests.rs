@@ -75,6 +75,7 @@ mod all {
             ("GLUE_DISCOVERY_LISTEN_ADDRESS", "127.0.0.1:6"),
             ("GLUE_DISCOVERY_RATE_MILLISECONDS", "50"),
             ("GLUE_DISCOVERY_RATE_TIMEOUT_MULTIPLIER", "3.5"),
+            ("GLUE_MEMORY_BUDGET_BYTES", "50000000"),
         ];
         assert!(vars.iter().map(|(name, _)| *name).eq(Settings::VARIABLES.iter().map(|v| v.name)));
         let expected = Settings {
@@ -87,6 +88,7 @@ mod all {
             discovery_listen_address: Some(at("127.0.0.1:6")),
             discovery_interval: Duration::from_millis(50),
             discovery_timeout_multiplier: 3.5,
+            memory_budget_bytes: 50_000_000,
         };
         assert_eq!(read_all(&vars), Ok(expected));
     }
@@ -288,6 +290,18 @@ mod values {
         );
         let bad = ["3600001", "-10", "1.5", "1s", "18446744073709551616"].map(|value| (value, ""));
         refuses(&variables::RATE, &bad);
+    }
+
+    #[test]
+    fn memory_budget() {
+        for bytes in [33_554_432, 1 << 40] {
+            assert_eq!(set("GLUE_MEMORY_BUDGET_BYTES", &bytes.to_string()).memory_budget_bytes, bytes);
+        }
+        assert_eq!(
+            refused("GLUE_MEMORY_BUDGET_BYTES", "256M"),
+            "GLUE_MEMORY_BUDGET_BYTES is \"256M\": expected an integer of at least 33554432"
+        );
+        refuses(&variables::MEMORY_BUDGET, &["33554431", "-1", "1e9", "18446744073709551616"].map(|value| (value, "")));
     }
 
     #[test]

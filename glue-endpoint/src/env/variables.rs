@@ -29,6 +29,7 @@ pub(super) const ALL: &[Variable] = &[
     DISCOVERY_LISTEN_ADDRESS,
     RATE,
     MULTIPLIER,
+    MEMORY_BUDGET,
 ];
 
 pub(super) const NETWORK_ID: Variable = Variable {
@@ -92,4 +93,11 @@ pub(super) const MULTIPLIER: Variable = Variable {
     default: "2.0",
     meaning: "A peer is given up when it was silent for its announce interval times this.",
     expected: "a number from 1.0 to 1000.0",
+};
+
+pub(super) const MEMORY_BUDGET: Variable = Variable {
+    name: "GLUE_MEMORY_BUDGET_BYTES",
+    default: "268435456",
+    meaning: "How much memory messages may take that are queued or wait to be received.",
+    expected: "an integer of at least 33554432",
 };

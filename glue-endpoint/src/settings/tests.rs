@@ -16,6 +16,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(settings.discovery_listen_address, Some(at("239.192.137.1:27320")));
     assert_eq!(settings.discovery_interval, Duration::from_secs(1));
     assert_eq!(settings.discovery_timeout_multiplier, 2.0);
+    assert_eq!(settings.memory_budget_bytes, 256 << 20);
 }
 
 #[test]
@@ -34,7 +35,8 @@ fn each_setter_sets_its_field_and_no_other() {
         .discovery_target(at("10.0.0.1:1"))
         .discovery_listen_address(at("127.0.0.1:6"))
         .discovery_interval(Duration::from_millis(50))
-        .discovery_timeout_multiplier(3.5);
+        .discovery_timeout_multiplier(3.5)
+        .memory_budget_bytes(50_000_000);
     let expected = Settings {
         network_id: NetworkId(7),
         endpoint_id: Some(EndpointId::from_integer(9)),
@@ -45,6 +47,7 @@ fn each_setter_sets_its_field_and_no_other() {
         discovery_listen_address: Some(at("127.0.0.1:6")),
         discovery_interval: Duration::from_millis(50),
         discovery_timeout_multiplier: 3.5,
+        memory_budget_bytes: 50_000_000,
     };
     assert_eq!(*builder.settings(), expected);
 }

@@ -93,6 +93,35 @@ fn interest_beyond_the_limit_is_refused_and_told_once() {
 }
 
 #[test]
+fn names_take_no_more_than_is_left_for_others() {
+    let mut world = World::with(3, &Config { max_names_bytes: 4_000, ..Config::default() });
+    for topic in 0..20 {
+        world.nodes[1].subscribe(&format!("{topic:050}"), "").unwrap();
+        world.publish(1, &format!("{topic:050}"), b"x");
+    }
+    world.settle();
+    let after_one = world.nodes[0].names_bytes();
+    assert_eq!((after_one, world.nodes[0].stats().interest_refused), (2_000, 10));
+    // Another one finds room, and it is free again when they are gone.
+    let own = world.nodes[2].subscribe("t", "").unwrap();
+    world.settle();
+    world.publish(0, "t", b"x");
+    world.settle();
+    assert_eq!(world.numbers(2, own), [1]);
+    let topics: Vec<_> = (0..20).map(|topic| format!("{topic:050}")).collect();
+    let all = world.nodes[0].subscribe("#", "").unwrap();
+    world.settle();
+    for topic in &topics {
+        world.publish(1, topic, b"y");
+    }
+    world.settle();
+    assert!(world.nodes[0].names_bytes() <= 4_000 && world.nodes[0].stats().streams_refused > 10);
+    assert_eq!(world.items(0, all).len(), 20, "as messages or as gaps");
+    (1..3).for_each(|node| world.nodes[0].handle_peer_gone(peer(node)));
+    assert_eq!(world.nodes[0].names_bytes(), 0);
+}
+
+#[test]
 fn subscriptions_and_publications_are_limited() {
     let config = Config { max_subscriptions: 1, max_publications: 1, max_idle_publications: 0, ..Config::default() };
     let mut node = Topics::new(config, EndpointId::from_integer(0), LIFE, "node").unwrap();

@@ -7,6 +7,7 @@ mod hostile;
 mod limits;
 mod order;
 mod runs;
+mod served;
 mod speed;
 
 use std::collections::BTreeMap;

@@ -136,7 +136,8 @@ fn a_run_that_the_peer_never_ended_is_over_when_it_starts_anew() {
     world.nodes[1].subscribe("#", "").unwrap();
     world.send();
     let filter = crate::name::Filter::All;
-    world.nodes[0].peers.get_mut(&peer(1)).unwrap().interest.add(&filter, crate::name::TypeName::any(), 1);
+    let state = world.nodes[0].peers.get_mut(&peer(1)).unwrap();
+    state.interest.add(&filter, crate::name::TypeName::any(), 1, &mut state.names);
     world.nodes[0].reconsider(peer(1), "a");
     world.publish(0, "a", b"x");
     world.settle();

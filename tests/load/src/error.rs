@@ -1,9 +1,11 @@
 //! Why a run failed.
 
-use glue_endpoint::{PublishError, StartError, SubscribeError};
+use glue_endpoint::{EnvError, PublishError, StartError, SubscribeError};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
+    #[error(transparent)]
+    Env(#[from] EnvError),
     #[error("the harness closed our standard output or input: {0}")]
     Harness(#[from] std::io::Error),
     #[error("only {found} of {expected} subscribers came in {seconds} s")]
@@ -16,7 +18,7 @@ pub(crate) enum LoadError {
     Subscribe(#[from] SubscribeError),
     #[error("{count} pings were not answered")]
     Unanswered { count: u32 },
-    #[error("usage: glue-load pub|sub|ping|pong|paced|osub|first SIZE SECONDS")]
+    #[error("usage: glue-load pub|sub|ping|pong|paced|osub|first|stop|tick SIZE SECONDS")]
     Usage,
     #[error("{name}={text} is not a number")]
     Variable { name: &'static str, text: String },

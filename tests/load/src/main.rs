@@ -11,6 +11,8 @@
 //! | `paced` | 1,000 a second for SECONDS, with the time in each | |
 //! | `osub` | | percentiles of the one-way delay of 5,000 of these |
 //! | `first` | | milliseconds from `T0` (environment, monotonic clock in ns) to the first message |
+//! | `stop` | flat out for thrice SECONDS, to eight processes that it starts; one of these is stopped by SIGSTOP for the second third | the goodput of the others, its own peak memory, what the stopped one missed |
+//! | `tick` | | such a process: time, messages received and missed, every 20 ms |
 //!
 //! `pub` and `ping` print `READY` and wait for a line; the others begin at once, and print `READY` when they are
 //! subscribed. `pub` waits for `NSUB` subscribers (default 1) and sends `MAXN` messages at most. The `GLUE_*` variables
@@ -21,6 +23,7 @@ mod error;
 mod meter;
 mod report;
 mod roles;
+mod stop;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -68,6 +71,8 @@ fn run() -> Result<(), LoadError> {
         "pong" => roles::pong(),
         "paced" => roles::paced(load),
         "osub" => roles::one_way(),
+        "stop" => stop::stop(load),
+        "tick" => stop::tick(),
         "first" => roles::first(variable("T0", 0)?),
         _ => Err(LoadError::Usage),
     }

@@ -200,7 +200,7 @@ fn take_until_at(
     result.unwrap_or(Ok(())).map_err(LoadError::from)
 }
 
-fn start() -> Result<Endpoint, LoadError> {
+pub(crate) fn start() -> Result<Endpoint, LoadError> {
     Ok(block_on(Endpoint::from_env())?)
 }
 
@@ -210,12 +210,12 @@ fn stop(endpoint: &Endpoint) {
 }
 
 /// Futures of an endpoint need no runtime, and threads of one would only cost memory and start-up time here.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.expect("a runtime without drivers opens nothing that could fail").block_on(future)
 }
 
-fn wait_for_subscribers(publisher: &Publisher, expected: usize) -> Result<(), LoadError> {
+pub(crate) fn wait_for_subscribers(publisher: &Publisher, expected: usize) -> Result<(), LoadError> {
     const SECONDS: u64 = 10;
     let give_up = clock::now() + SECONDS * 1_000_000_000;
     loop {
@@ -258,10 +258,10 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-const STREAM: &str = "load/stream";
+pub(crate) const STREAM: &str = "load/stream";
 const PING: &str = "load/ping";
 const PONG: &str = "load/pong";
-const TYPE: &str = "bytes";
+pub(crate) const TYPE: &str = "bytes";
 
 /// Longer than any run: these figures are for reliable delivery.
-const EXPIRY: Duration = Duration::from_secs(60);
+pub(crate) const EXPIRY: Duration = Duration::from_secs(60);

@@ -16,6 +16,7 @@ type Stream = (EndpointId, u32, String);
 pub struct Books {
     published: BTreeMap<Stream, Vec<Entry>>,
     read: BTreeMap<(Reader, Stream), Cursor>,
+    delivered_to: BTreeMap<Reader, u64>,
     /// Messages delivered in all.
     pub delivered: u64,
     /// Messages reported missing in all.
@@ -86,6 +87,7 @@ impl Books {
         assert!(*message.payload == payload(life, sequence, entry.size)[..], "{stream:?} {sequence} was changed");
         assert!(at <= entry.at + entry.expiry + slack, "{stream:?} {sequence} came after it expired");
         self.advance(reader, stream, sequence, sequence).delivered += 1;
+        *self.delivered_to.entry(reader).or_default() += 1;
         self.delivered += 1;
     }
 
@@ -138,6 +140,12 @@ impl Books {
             cursor.first <= from && cursor.last == count,
             "{reader:?} got {cursor:?} of {stream:?}, {count} published, wanted from {from}"
         );
+    }
+
+    /// How many messages a reader got.
+    #[must_use]
+    pub fn delivered_to(&self, reader: Reader) -> u64 {
+        self.delivered_to.get(&reader).copied().unwrap_or_default()
     }
 
     /// How many messages were published in a stream.

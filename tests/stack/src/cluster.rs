@@ -1,11 +1,11 @@
 //! Endpoints on a simulated network.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use glue_endpoint::{Config, Engine, Event, PeerStats};
+use glue_endpoint::{Config, Engine, Event, Memory, Pace, PeerStats, Report};
 use glue_net::{EndpointId, Incarnation, Instant, PeerId, Rng, WallClock};
 use glue_sim::{Context, DISCOVERY_GROUP, Host, NodeId, Receive, World};
 use glue_topics::{Item, PublicationId};
@@ -37,6 +37,8 @@ pub struct Plan {
     pub socket_bytes: usize,
     /// What each endpoint's interface says is the longest packet.
     pub interface_mtu: u32,
+    /// Each endpoint's memory budget, in bytes.
+    pub memory_bytes: usize,
 }
 
 impl Default for Plan {
@@ -47,6 +49,7 @@ impl Default for Plan {
             max_size: 300,
             socket_bytes: 212_992,
             interface_mtu: 1_500,
+            memory_bytes: Config::DEFAULT_MEMORY_BUDGET,
         }
     }
 }
@@ -64,6 +67,10 @@ pub struct Cluster {
     pub books: Books,
     /// Changes among the peers that the members were told of.
     pub changes: Vec<(usize, glue_discovery::Event)>,
+    /// Peers that took too little, and who told so.
+    pub paces: Vec<(usize, EndpointId, Pace)>,
+    /// What was told to members whose applications take nothing.
+    unread: BTreeMap<usize, Vec<(NodeId, Event)>>,
     plan: Plan,
     told: Told,
     rng: Rng,
@@ -95,8 +102,9 @@ impl Cluster {
             })
             .collect();
         let slack = Duration::from_secs(2);
-        let (books, changes, rng) = (Books::default(), Vec::new(), Rng::new(seed ^ 0x5eed));
-        Self { world, members, books, changes, plan, told, rng, slack }
+        let (books, rng) = (Books::default(), Rng::new(seed ^ 0x5eed));
+        let (changes, paces, unread) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { world, members, books, changes, paces, unread, plan, told, rng, slack }
     }
 
     /// Runs until every endpoint has found that each other one wants what it publishes, or `limit` has passed.
@@ -163,6 +171,34 @@ impl Cluster {
         true
     }
 
+    /// One member publishes messages of `size` bytes for `time`, as many as are taken.
+    pub fn flood(&mut self, index: usize, size: usize, time: Duration) {
+        let end = self.world.now() + time;
+        while self.world.now() < end {
+            while self.publish(index, size) {}
+            self.run(Duration::from_millis(2));
+        }
+    }
+
+    /// The application of a member takes nothing from now on.
+    pub fn stop_reading(&mut self, index: usize) {
+        self.unread.entry(index).or_default();
+    }
+
+    /// The application of a member takes what has come meanwhile, and goes on.
+    pub fn go_on_reading(&mut self, index: usize) {
+        let unread = self.unread.remove(&index).unwrap_or_default();
+        let now = self.world.now();
+        self.told.borrow_mut().extend(unread.into_iter().map(|(node, event)| (node, now, event)));
+        self.keep_books();
+    }
+
+    /// Counters of a member.
+    #[must_use]
+    pub fn report(&self, index: usize) -> Report {
+        self.world.node(self.members[index].node).map(Engine::report).unwrap_or_default()
+    }
+
     /// Lets time pass, and keeps the books.
     pub fn run(&mut self, time: Duration) {
         let end = self.world.now() + time;
@@ -226,9 +262,14 @@ impl Cluster {
     }
 
     fn keep_books(&mut self) {
+        self.check_memory();
         let told = std::mem::take(&mut *self.told.borrow_mut());
         for (node, at, event) in told {
             let index = self.members.iter().position(|member| member.node == node).expect("one of ours");
+            if let Some(unread) = self.unread.get_mut(&index) {
+                unread.push((node, event));
+                continue;
+            }
             match event {
                 Event::Delivery(mut delivery) => {
                     while let Some(item) = delivery.batch.next(at) {
@@ -239,8 +280,17 @@ impl Cluster {
                     }
                 }
                 Event::Discovery(change) => self.changes.push((index, change)),
+                Event::Pace { id, pace, .. } => self.paces.push((index, id, pace)),
                 _ => {}
             }
+        }
+    }
+
+    /// No endpoint ever holds more than it may.
+    fn check_memory(&self) {
+        for member in &self.members {
+            let memory = self.world.node(member.node).map(Engine::memory).unwrap_or_default();
+            assert_within(&memory);
         }
     }
 
@@ -257,6 +307,19 @@ impl Cluster {
     }
 }
 
+/// Asserts that what is held, and what was held at any time, is within the budget.
+///
+/// # Panics
+/// If not.
+pub fn assert_within(memory: &Memory) {
+    assert!(memory.peak <= memory.budget, "{memory:?}");
+    assert!(memory.bundles + memory.queues <= memory.budget / 8 * 3, "{memory:?}");
+    assert!(
+        memory.waiting + memory.lent + memory.own + memory.names + memory.joining <= memory.budget / 8 * 5,
+        "{memory:?}"
+    );
+}
+
 fn topic(index: usize) -> String {
     format!("topic-{index}")
 }
@@ -267,7 +330,7 @@ fn engine(id: EndpointId, plan: &Plan, context: Context) -> Engine {
     discovery.targets = vec![DISCOVERY_GROUP];
     discovery.data_port = context.data.port();
     let clock = WallClock::new(context.now, context.wall);
-    let mut config = Config::new(discovery);
+    let mut config = Config::new(discovery).with_memory_budget(plan.memory_bytes);
     config.transport.socket_window_bytes = plan.socket_bytes as u64 / 2;
     let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).expect("good settings");
     engine.handle_interfaces(context.now, context.interfaces);

@@ -11,10 +11,11 @@
 mod books;
 pub mod child;
 mod cluster;
+pub mod greedy;
 pub mod live;
 pub mod mixed;
 pub mod netns;
 pub mod reference;
 
 pub use books::{Books, Seen};
-pub use cluster::{Cluster, Member, Plan};
+pub use cluster::{Cluster, Member, Plan, assert_within};
