@@ -52,7 +52,9 @@ pub(crate) fn stop(load: Load) -> Result<(), LoadError> {
         let flood = scope.spawn(|| flood(&publisher, load.size, &over, &sent));
         let acted = act(&subscribers, &times);
         over.store(true, Ordering::Relaxed);
-        acted.and(flood.join().unwrap_or(Ok(())))
+        // A flood that panicked has said so.
+        let flooded = flood.join().unwrap_or(Ok(()));
+        acted.and(flooded)
     })?;
     let (sent, peak) = (sent.into_inner(), clock::peak_memory_kib());
     // What is queued for the stopped one arrives now.
