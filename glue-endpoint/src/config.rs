@@ -20,8 +20,8 @@ pub struct Config {
     /// Bytes queued for a reachable subscriber beyond which publishers wait. Default 8 MiB; at least 1 KiB. Larger
     /// smooths bursts, and lets what is queued grow older.
     pub publish_queue_bytes: usize,
-    /// A reachable peer with a full queue that takes nothing for so long is no longer waited for. Default 250 ms; any. At
-    /// most so long can it hold up publishers each time that it stops, which is 5 % of 5 s. A pause of a collector or a
+    /// A reachable peer with a full queue that takes nothing for so long is no longer waited for. Default 200 ms; any. At
+    /// most so long can it hold up publishers each time that it stops, which is 4 % of 5 s. A pause of a collector or a
     /// scheduler is most often shorter; a longer one loses nothing unless 8 MiB are published during it.
     pub slow_peer_stall: Duration,
     /// A reachable peer that does not take half of its full queue in so long is no longer waited for. Default 30 s; any.
@@ -51,7 +51,7 @@ impl Config {
             topics: glue_topics::Config::default(),
             memory_budget_bytes: 0,
             publish_queue_bytes: 0,
-            slow_peer_stall: Duration::from_millis(250),
+            slow_peer_stall: Duration::from_millis(200),
             slow_peer_wait: Duration::from_secs(30),
             slow_peer_disconnect: Some(Duration::from_secs(60)),
             forget_after: Duration::from_secs(600),

@@ -208,7 +208,7 @@ impl Engine {
     }
 }
 
-/// How often a full queue is looked at: a tenth of how long it may stand still.
+/// How often a full queue is looked at: an eighth of how long it may stand still.
 const FULL_INTERVAL: Duration = Duration::from_millis(25);
 /// How often a peer that is not served is looked at. Its acks are seen at once; this is for what expires.
 const UNSERVED_INTERVAL: Duration = Duration::from_millis(250);

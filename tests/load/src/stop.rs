@@ -52,6 +52,7 @@ pub(crate) fn stop(load: Load) -> Result<(), LoadError> {
         let flood = scope.spawn(|| flood(&publisher, load.size, &over, &sent));
         let acted = act(&subscribers, &times);
         over.store(true, Ordering::Relaxed);
+        // A flood that panicked has said so.
         let flooded = flood.join().unwrap_or(Ok(()));
         acted.and(flooded)
     })?;
