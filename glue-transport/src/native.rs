@@ -225,9 +225,17 @@ impl<P: Payload> Native<P> {
 
     /// Whether another datagram may be under way.
     pub(crate) fn window_is_open(&self) -> bool {
-        let (bytes, heavy) = (self.flight.bytes(), self.flight.weight());
+        self.flight.bytes() == 0 || self.has_room(self.flight.bytes(), self.flight.weight())
+    }
+
+    /// The same, once a datagram of `len` bytes is under way too.
+    pub(crate) fn window_is_open_after(&self, len: usize) -> bool {
+        self.has_room(self.flight.bytes() + len as u64, self.flight.weight() + weight(len))
+    }
+
+    fn has_room(&self, bytes: u64, heavy: u64) -> bool {
         let next = self.most_bytes();
-        bytes == 0 || (bytes + next as u64 <= self.congestion.window() && heavy + weight(next) <= self.remote.window)
+        bytes + next as u64 <= self.congestion.window() && heavy + weight(next) <= self.remote.window
     }
 
     /// Whether a payload can leave now.

@@ -8,6 +8,7 @@ use crate::flight::Packet;
 use crate::frame;
 use crate::native::{ACK_ALONE_BYTES, ACK_BESIDE_DATA_BYTES, HEADERS_BYTES, Native};
 use crate::transport::Local;
+use crate::weight::weight;
 
 /// A datagram being filled.
 struct Draft {
@@ -17,6 +18,7 @@ struct Draft {
     resent: Vec<u64>,
     eliciting: bool,
     credit: bool,
+    asks: bool,
 }
 
 impl<P: Payload> Native<P> {
@@ -41,6 +43,7 @@ impl<P: Payload> Native<P> {
             resent: Vec::new(),
             eliciting: false,
             credit: false,
+            asks: false,
         };
         native::put_data_header(token, number, out);
         let header_end = out.len();
@@ -88,9 +91,14 @@ impl<P: Payload> Native<P> {
             frame::put_credit(self.inbox.take_credit(), config.socket_window_bytes, out);
             (draft.credit, draft.eliciting) = (true, true);
         }
-        if std::mem::take(&mut self.ping_due) {
+        if self.ping_due {
             frame::put_ping(out);
             draft.eliciting = true;
+            // A probe is as many datagrams, so that half of them may be lost.
+            self.ping_due = self.probes_due > 1;
+            if self.ping_due && draft.credit {
+                self.inbox.renew_credit();
+            }
         }
     }
 
@@ -111,10 +119,22 @@ impl<P: Payload> Native<P> {
             }
             draft.eliciting = true;
         }
-        // What stays behind waits for an ack: the receiver must not hold it back.
-        if draft.eliciting && !self.outbox.is_drained() && out.len() < draft.end {
+        if draft.eliciting && out.len() < draft.end && self.needs_ack(out.len() - draft.start) {
             frame::put_ack_now(out);
+            draft.asks = true;
         }
+    }
+
+    /// Whether the receiver must not hold back its ack of a datagram of `len` bytes: something waits for it.
+    fn needs_ack(&self, len: usize) -> bool {
+        if self.outbox.is_drained() {
+            return self.probes > 0;
+        }
+        let (bytes, heavy) = self.flight.unasked();
+        let (bytes, heavy) = (bytes + len as u64, heavy + weight(len));
+        bytes >= self.congestion.window() / ACK_SHARE
+            || heavy >= self.remote.window / ACK_SHARE
+            || (!self.flight.is_asked() && !self.window_is_open_after(len))
     }
 
     /// The next payload for a datagram with `room` left, of which one takes `whole` in any case, and `most` when it
@@ -136,9 +156,13 @@ impl<P: Payload> Native<P> {
         let bytes = out.len() - draft.start;
         let fresh = draft.first_fresh..self.outbox.next_number();
         let charge = if draft.eliciting { bytes } else { 0 };
-        let stamp = self.congestion.handle_sent(now, charge as u64, self.flight.bytes(), self.outbox.is_drained());
+        let stamp = self.congestion.handle_sent(now, charge as u64, self.flight.bytes());
         let mut packet = Packet::new(charge, fresh, draft.resent, stamp);
-        packet.credit = draft.credit;
+        (packet.credit, packet.asks) = (draft.credit, draft.asks);
+        if self.probes > 0 && self.probes_due > 1 && !self.outbox.has_resends() {
+            // The second datagram of a probe carries the same: with half of them lost it doubles the chance.
+            packet.resent.iter().for_each(|number| _ = self.outbox.lose(*number));
+        }
         self.flight.push(packet);
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += bytes as u64;
@@ -149,6 +173,9 @@ impl<P: Payload> Native<P> {
         }
     }
 }
+
+/// Acks are asked for this often in each window.
+const ACK_SHARE: u64 = 16;
 
 /// Bytes that the receiver counts for a payload whose frame took `frame` bytes.
 fn payload_bytes(frame: usize, encoded_len: usize, number: u64) -> u64 {

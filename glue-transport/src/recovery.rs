@@ -23,15 +23,19 @@ impl<P: Payload> Native<P> {
         if let Some(stamp) = newest {
             self.rtt.sample(now.since(stamp.sent_at), delay);
         }
-        let (outbox, mut bytes) = (&mut self.outbox, 0);
+        let (outbox, congestion, mut bytes) = (&mut self.outbox, &mut self.congestion, 0);
         for range in ranges {
             self.flight.acknowledge(range, |_, packet| {
                 packet.numbers().for_each(|number| outbox.acknowledge(number));
                 bytes += packet.bytes as u64;
             });
+            self.flight.take_found(now, self.rtt.loss_delay(), range, |packet| {
+                packet.numbers().for_each(|number| outbox.acknowledge(number));
+                congestion.handle_spurious_loss(packet.stamp.sent_at);
+            });
         }
         if let Some(stamp) = newest {
-            self.congestion.handle_acks(now, bytes, &stamp, self.rtt.latest(), self.flight.bytes());
+            congestion.handle_acks(now, bytes, &stamp, self.rtt.path(), self.flight.bytes());
         }
         self.probes = 0;
         self.detect_losses(now);
@@ -39,19 +43,18 @@ impl<P: Payload> Native<P> {
     }
 
     fn detect_losses(&mut self, now: Instant) {
-        let before = self.stats.packets_lost;
         let (outbox, stats, inbox) = (&mut self.outbox, &mut self.stats, &mut self.inbox);
+        let (mut bytes, mut count, mut last) = (0, 0, None);
         self.loss_at = self.flight.take_lost(now, self.rtt.loss_delay(), |packet| {
-            stats.packets_lost += 1;
-            packet.numbers().for_each(|number| {
-                outbox.lose(number);
-            });
+            (bytes, count, last) = (bytes + packet.bytes as u64, count + 1, Some(packet.stamp.sent_at));
+            packet.numbers().for_each(|number| _ = outbox.lose(number));
             if packet.credit {
                 inbox.renew_credit();
             }
         });
-        if self.stats.packets_lost > before {
-            self.congestion.handle_loss(self.rtt.latest(), self.flight.bytes());
+        if let Some(sent_at) = last {
+            stats.packets_lost += u64::from(count);
+            self.congestion.handle_loss(now, bytes, count, sent_at);
         }
     }
 
@@ -81,14 +84,12 @@ impl<P: Payload> Native<P> {
         if self.is_silent() {
             self.session.remind(now);
         }
-        let outbox = &mut self.outbox;
-        let carried = self.flight.oldest().map(|packet| {
-            packet.numbers().for_each(|number| {
-                outbox.lose(number);
-            });
-            packet.credit
-        });
-        if carried == Some(true) {
+        let (outbox, mut credit) = (&mut self.outbox, false);
+        for packet in self.flight.oldest().take(usize::from(PROBE_PACKETS)) {
+            packet.numbers().for_each(|number| _ = outbox.lose(number));
+            credit |= packet.credit;
+        }
+        if credit {
             self.inbox.renew_credit();
         }
         self.ping_due = !self.outbox.has_resends();
