@@ -5,6 +5,7 @@ use std::time::Duration;
 use glue_net::Instant;
 
 use crate::dedup::{Mark, Seen};
+use crate::flight::PACKET_THRESHOLD;
 use crate::frame;
 use crate::ranges::Ranges;
 
@@ -16,8 +17,10 @@ pub(crate) struct Inbox {
     /// Packets that ask for an ack and were not yet covered by one.
     unacked: u32,
     highest_at: Instant,
-    /// The packet noted last did not follow the one before.
-    gap: bool,
+    /// What arrives up to this number is acknowledged at once.
+    eager_until: u64,
+    /// The packet noted last is acknowledged at once.
+    eager: bool,
     ack_at: Option<Instant>,
     /// Bytes of payload that arrived in all.
     received: u64,
@@ -36,7 +39,8 @@ impl Inbox {
             seen: Seen::default(),
             unacked: 0,
             highest_at: Instant::ZERO,
-            gap: false,
+            eager_until: 0,
+            eager: false,
             ack_at: None,
             received: 0,
             held: 0,
@@ -55,16 +59,19 @@ impl Inbox {
         if number >= expected {
             self.highest_at = now;
         }
-        self.gap = number != expected;
+        if number > expected {
+            self.eager_until = number + PACKET_THRESHOLD - 1;
+        }
+        self.eager = number < expected || number <= self.eager_until && self.eager_until > 0;
         true
     }
 
-    /// The packet just noted asks for an ack, within `delay`: the sender says itself when it wants one sooner. A gap is
-    /// reported at once, so that what is missing is sent again at once. (Not by packets that ask for none: two ends would
-    /// answer each other's acks for ever.)
+    /// The packet just noted asks for an ack, within `delay`: the sender says itself when it wants one sooner. What makes it
+    /// find out that a packet is missing, or that it is not, is reported at once. (Not by packets that ask for none: two
+    /// ends would answer each other's acks for ever.)
     pub(crate) fn want_ack(&mut self, now: Instant, delay: Duration) {
         self.unacked += 1;
-        let at = if self.gap { now } else { now + delay };
+        let at = if self.eager { now } else { now + delay };
         self.ack_at = Some(self.ack_at.map_or(at, |due| due.min(at)));
     }
 
@@ -152,3 +159,44 @@ pub(crate) const OVERDRAFT: u64 = 256 << 10;
 /// Credit is announced when an eighth of the window became free: of the least window (80 KiB) the largest datagram is then
 /// always left, or a peer that sends such ones might wait for ever.
 const CREDIT_SHARE: u64 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELAY: Duration = Duration::from_millis(2);
+
+    /// Takes packets that ask for an ack, one each microsecond; gives those that were acknowledged at once.
+    fn acked_at_once(numbers: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        let (mut inbox, mut now, mut acked) = (Inbox::new(1 << 20, 0), Instant::from_nanos(1_000_000), Vec::new());
+        for number in numbers {
+            now = now + Duration::from_micros(1);
+            assert!(inbox.handle_packet(now, number));
+            inbox.want_ack(now, DELAY);
+            if inbox.ack_at() == Some(now) {
+                acked.push(number);
+                assert!(inbox.put_ack(now, 100, &mut Vec::new()));
+                assert!(!inbox.has_unacked());
+            } else {
+                assert!(inbox.ack_at().is_some_and(|at| at <= now + DELAY));
+            }
+        }
+        acked
+    }
+
+    #[test]
+    fn a_gap_is_reported_until_it_is_a_loss() {
+        // Packet 10 is missing: after 11, 12 and 13 its sender knows. It comes late, and is told of at once.
+        assert_eq!(acked_at_once((0..10).chain(11..20).chain([10, 20])), [11, 12, 13, 10]);
+    }
+
+    #[test]
+    fn a_sender_that_waits_is_answered() {
+        let (mut inbox, now) = (Inbox::new(1 << 20, 0), Instant::from_nanos(1_000_000));
+        inbox.handle_packet(now, 0);
+        inbox.want_ack(now, DELAY);
+        assert_eq!(inbox.ack_at(), Some(now + DELAY));
+        inbox.want_ack_now(now);
+        assert_eq!(inbox.ack_at(), Some(now));
+    }
+}

@@ -83,6 +83,11 @@ impl Mtu {
         bytes > self.limits.base
     }
 
+    /// Whether it is in doubt that long datagrams still arrive.
+    pub(crate) const fn is_suspect(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
     /// Whether [`Mtu::datagram_bytes`] has changed since this was asked last.
     pub(crate) fn take_resized(&mut self) -> bool {
         std::mem::take(&mut self.resized)

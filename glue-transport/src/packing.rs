@@ -6,7 +6,7 @@ use glue_net::{Chain, Instant, Mark, Payload};
 use crate::config::Config;
 use crate::flight::Packet;
 use crate::frame;
-use crate::native::{ACK_ALONE_BYTES, ACK_BESIDE_DATA_BYTES, HEADERS_BYTES, Native};
+use crate::native::{ACK_ALONE_BYTES, ACK_BESIDE_DATA_BYTES, HEADERS_BYTES, HOLD, Native};
 use crate::transport::Local;
 use crate::weight::weight;
 
@@ -31,8 +31,10 @@ impl<P: Payload> Native<P> {
         }
         self.polled_at = now;
         let Some(token) = self.session.remote() else { return false };
-        let sendable = self.is_sendable(now);
         let ack_due = self.inbox.ack_at().is_some_and(|at| at <= now);
+        // These arrive where a long datagram may not, so they go with no payload.
+        let goes_alone = self.ping_due || (ack_due && self.mtu.is_suspect());
+        let sendable = self.is_sendable(now) && !goes_alone;
         if !sendable && !ack_due && !self.ping_due && !self.inbox.credit_is_due() {
             return self.put_mtu_probe(now, config, token, out);
         }
@@ -48,11 +50,14 @@ impl<P: Payload> Native<P> {
         if sendable {
             self.put_payloads(now, &mut draft, out);
         }
-        // A ping arrives where a long datagram may not, so it goes with no payload.
-        let is_empty = draft.resent.is_empty() && draft.first_fresh == self.outbox.next_number();
-        if is_empty && std::mem::take(&mut self.ping_due) {
+        if self.ping_due {
             frame::put_ping(out.written());
             draft.eliciting = true;
+            // A probe is two datagrams.
+            self.ping_due = self.probes_due > 1 && !self.outbox.has_resends();
+            if self.ping_due && draft.credit {
+                self.inbox.renew_credit();
+            }
         }
         if out.len() == header_end {
             out.truncate(draft.mark); // what waits needs more credit than is left
@@ -114,7 +119,7 @@ impl<P: Payload> Native<P> {
 
     fn put_control(&mut self, now: Instant, config: &Config, sendable: bool, draft: &mut Draft, out: &mut Vec<u8>) {
         // A ping repeats the ack: the one before may have gone with a datagram that was too long for the path.
-        if self.inbox.has_unacked() || (self.ping_due && !sendable) {
+        if self.inbox.has_unacked() || self.ping_due {
             // Beside data an ack is kept so short that a full bundle fits behind it.
             let room = if sendable { ACK_BESIDE_DATA_BYTES } else { ACK_ALONE_BYTES };
             self.inbox.put_ack(now, room, out);
@@ -149,18 +154,20 @@ impl<P: Payload> Native<P> {
     }
 
     /// Whether the datagram of `len` bytes being filled asks for an ack at once. Each ack wakes a thread here, which may
-    /// take the core from a publisher, so what is under way asks four times in a window. (One ack for each datagram took
-    /// a third of the throughput at 8 KiB.) The end of a burst asks, so that what follows it can leave at once; a lone
-    /// datagram does not: most likely the answer carries the ack.
+    /// take the core from a publisher, so what is under way asks some times in a window. (One ack for each datagram took
+    /// a third of the throughput at 8 KiB.) The end of a burst asks, so that what follows it can leave at once, if an ack can
+    /// be back before that is so anyway; a lone datagram does not: most likely the answer carries the ack. A probe asks.
     fn is_ack_wanted(&mut self, len: usize) -> bool {
         self.unasked_bytes += len as u64;
         self.unasked_weight += weight(len);
+        if self.probes > 0 {
+            return true;
+        }
         // Fuller than half: the bundle in it was closed because the next message did not fit.
         if self.outbox.is_drained() && len < self.most_bytes() / 2 {
-            return self.flight.is_eliciting();
+            return self.flight.is_eliciting() && self.rtt.min() < HOLD;
         }
-        self.unasked_bytes >= self.congestion.window() / ASKS_PER_WINDOW
-            || self.unasked_weight >= self.remote.window / ASKS_PER_WINDOW
+        self.unasked_bytes >= self.congestion.ack_bytes() || self.unasked_weight >= self.remote.window / ASKS_PER_WINDOW
     }
 
     /// The next payload for a datagram with `room` left, of which one takes `whole` in any case, and `most` when it
@@ -182,9 +189,13 @@ impl<P: Payload> Native<P> {
         let bytes = end - draft.start;
         let fresh = draft.first_fresh..self.outbox.next_number();
         let charge = if draft.eliciting { bytes } else { 0 };
-        let stamp = self.congestion.handle_sent(now, charge as u64, self.flight.bytes(), self.outbox.is_drained());
+        let stamp = self.congestion.handle_sent(now, charge as u64, self.flight.bytes());
         let mut packet = Packet::new(charge, fresh, draft.resent, stamp);
         (packet.credit, packet.mtu_probe) = (draft.credit, draft.mtu_probe);
+        if self.probes > 0 && self.probes_due > 1 && !self.ping_due && !self.outbox.has_resends() {
+            // The second datagram of a probe carries the same: with half of them lost it doubles the chance.
+            packet.resent.iter().for_each(|number| _ = self.outbox.lose(*number));
+        }
         if packet.numbers().next().is_some() {
             self.mtu.handle_use();
         }

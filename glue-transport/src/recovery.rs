@@ -23,7 +23,7 @@ impl<P: Payload> Native<P> {
         if let Some(stamp) = newest {
             self.rtt.sample(now.since(stamp.sent_at), delay);
         }
-        let (outbox, mtu, mut bytes) = (&mut self.outbox, &mut self.mtu, 0);
+        let (outbox, mtu, congestion, mut bytes) = (&mut self.outbox, &mut self.mtu, &mut self.congestion, 0);
         for range in ranges {
             self.flight.acknowledge(range, |_, packet| {
                 packet.numbers().for_each(|number| outbox.acknowledge(number));
@@ -33,9 +33,16 @@ impl<P: Payload> Native<P> {
                     false => mtu.handle_acked(packet.bytes),
                 }
             });
+            self.flight.take_found(now, self.rtt.loss_delay(), range, |packet| {
+                packet.numbers().for_each(|number| outbox.acknowledge(number));
+                if !packet.mtu_probe {
+                    mtu.handle_acked(packet.bytes);
+                    congestion.handle_spurious_loss(packet.stamp.sent_at);
+                }
+            });
         }
         if let Some(stamp) = newest {
-            self.congestion.handle_acks(now, bytes, &stamp, self.rtt.latest(), self.flight.bytes());
+            congestion.handle_acks(now, bytes, &stamp, self.rtt.path(), self.flight.bytes());
         }
         self.probes = 0;
         self.detect_losses(now);
@@ -43,24 +50,24 @@ impl<P: Payload> Native<P> {
     }
 
     fn detect_losses(&mut self, now: Instant) {
-        let (before, black_holes) = (self.stats.packets_lost, self.stats.black_holes);
+        let black_holes = self.stats.black_holes;
         let (outbox, stats, inbox, mtu) = (&mut self.outbox, &mut self.stats, &mut self.inbox, &mut self.mtu);
+        let (mut bytes, mut count, mut last) = (0, 0, None);
         self.loss_at = self.flight.take_lost(now, self.rtt.loss_delay(), |packet| {
             // It says something of its length and nothing of congestion.
             if packet.mtu_probe {
                 return mtu.handle_probe_lost(now, packet.stamp.sent_at);
             }
-            stats.packets_lost += 1;
+            (bytes, count, last) = (bytes + packet.bytes as u64, count + 1, Some(packet.stamp.sent_at));
             stats.black_holes += u64::from(mtu.handle_lost(now, packet.bytes, packet.stamp.sent_at));
-            packet.numbers().for_each(|number| {
-                outbox.lose(number);
-            });
+            packet.numbers().for_each(|number| _ = outbox.lose(number));
             if packet.credit {
                 inbox.renew_credit();
             }
         });
-        if self.stats.packets_lost > before {
-            self.congestion.handle_loss(self.rtt.latest(), self.flight.bytes());
+        if let Some(sent_at) = last {
+            stats.packets_lost += u64::from(count);
+            self.congestion.handle_loss(now, bytes, count, sent_at);
         }
         self.congestion.set_datagram_bytes(self.mtu.datagram_bytes() as u64);
         // Another path: and what vanished on it would be taken for a low rate.
@@ -88,6 +95,14 @@ impl<P: Payload> Native<P> {
         }
     }
 
+    /// Whether a probe may be longer than the path takes. Then a ping has its place beside it, whose answer tells such a path
+    /// from one that takes nothing.
+    fn is_probe_long(&self) -> bool {
+        let mut oldest = self.flight.oldest().take(usize::from(PROBE_PACKETS));
+        let is_long = self.outbox.has_resends() || oldest.any(|packet| self.mtu.is_above_base(packet.bytes));
+        is_long && self.mtu.is_above_base(self.mtu.datagram_bytes())
+    }
+
     /// Sends what waits longest for its ack again, without declaring it lost (RFC 9002, section 6.2.4).
     fn probe(&mut self, now: Instant, config: &Config) {
         self.probes = self.probes.saturating_add(1);
@@ -95,10 +110,11 @@ impl<P: Payload> Native<P> {
         if self.is_silent() {
             self.session.remind(now);
         }
-        let (outbox, most) = (&mut self.outbox, self.mtu.datagram_bytes());
-        let (mut bytes, mut credit) = (0, false);
-        if let Some(packet) = self.flight.oldest() {
-            (bytes, credit) = (packet.bytes, packet.credit);
+        let (is_long, most) = (self.is_probe_long(), self.mtu.datagram_bytes());
+        let outbox = &mut self.outbox;
+        let mut credit = false;
+        for packet in self.flight.oldest().take(if is_long { 1 } else { usize::from(PROBE_PACKETS) }) {
+            credit |= packet.credit;
             // What would be cut, or has expired, may have arrived whole: it waits until it is known to be lost.
             for number in packet.numbers().filter(|_| packet.bytes <= most) {
                 if !outbox.is_due(number, now) {
@@ -109,8 +125,7 @@ impl<P: Payload> Native<P> {
         if credit {
             self.inbox.renew_credit();
         }
-        // Its answer tells a path that takes only short datagrams from one that takes none.
-        self.ping_due = !self.outbox.has_resends() || self.mtu.is_above_base(bytes);
+        self.ping_due = is_long || !self.outbox.has_resends();
         self.last_eliciting = now;
         self.arm_probe(config);
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub(crate) struct Rtt {
     latest: Duration,
+    /// The latest, less the time for which the peer held the ack back.
+    path: Duration,
     smoothed: Duration,
     variation: Duration,
     min: Duration,
@@ -15,12 +17,19 @@ pub(crate) struct Rtt {
 impl Rtt {
     /// Nothing measured yet; `initial` stands in.
     pub(crate) const fn new(initial: Duration) -> Self {
-        Self { latest: initial, smoothed: initial, variation: Duration::ZERO, min: initial, measured: false }
+        Self {
+            latest: initial,
+            path: initial,
+            smoothed: initial,
+            variation: Duration::ZERO,
+            min: initial,
+            measured: false,
+        }
     }
 
     /// Takes a measured round trip, of which the peer says that it held the ack back for `ack_delay`.
     pub(crate) fn sample(&mut self, latest: Duration, ack_delay: Duration) {
-        self.latest = latest;
+        (self.latest, self.path) = (latest, latest);
         if !self.measured {
             (self.measured, self.min, self.smoothed, self.variation) = (true, latest, latest, latest / 2);
             return;
@@ -28,6 +37,7 @@ impl Rtt {
         self.min = self.min.min(latest);
         // The delay is subtracted only where that stays plausible: a peer must not talk the estimate below the minimum.
         let adjusted = latest.checked_sub(ack_delay).filter(|rtt| *rtt >= self.min).unwrap_or(latest);
+        self.path = adjusted;
         self.variation = self.variation * 3 / 4 + self.smoothed.abs_diff(adjusted) / 4;
         self.smoothed = self.smoothed * 7 / 8 + adjusted / 8;
     }
@@ -45,8 +55,9 @@ impl Rtt {
         (self.smoothed.max(self.latest) * 9 / 8).max(GRANULARITY)
     }
 
-    pub(crate) const fn latest(&self) -> Duration {
-        self.latest
+    /// The latest sample, less the time for which the peer held the ack back.
+    pub(crate) const fn path(&self) -> Duration {
+        self.path
     }
 
     pub(crate) const fn smoothed(&self) -> Duration {

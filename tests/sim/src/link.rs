@@ -31,6 +31,9 @@ pub struct Link {
     pub rate: Option<NonZeroU64>,
     /// Bytes that may wait for a link with a `rate`; a datagram that does not fit is dropped. Default 65,536.
     pub queue_bytes: usize,
+    /// Links with the same number share one queue: a bottleneck. They must have the same `rate` and `queue_bytes`.
+    /// Default `None`: a queue of its own.
+    pub bottleneck: Option<u32>,
     /// Longest datagram that passes; a longer one is dropped. Default 65,507, the limit of UDP over IPv4.
     pub mtu: usize,
 }
@@ -50,6 +53,7 @@ impl Link {
             corrupt: 0.0,
             rate: None,
             queue_bytes: 65_536,
+            bottleneck: None,
             mtu: 65_507,
         }
     }
@@ -115,6 +119,13 @@ impl Link {
     pub const fn rate(mut self, bytes_per_second: u64, queue_bytes: usize) -> Self {
         self.rate = NonZeroU64::new(bytes_per_second);
         self.queue_bytes = queue_bytes;
+        self
+    }
+
+    /// Shares the queue of all links with this number.
+    #[must_use]
+    pub const fn bottleneck(mut self, number: u32) -> Self {
+        self.bottleneck = Some(number);
         self
     }
 

@@ -168,9 +168,15 @@ impl Network {
     }
 
     fn travel(&mut self, now: Instant, flight: &Flight) -> Result<(Copy, Option<Copy>), Fate> {
-        let one_machine = self.one_machine(flight.sender, flight.receiver);
-        let link = if one_machine { &self.loopback } else { &self.default_link };
-        self.paths.get(flight.sender, flight.receiver).take(now, flight.payload.len(), link)
+        let ends = (flight.sender, flight.receiver);
+        let link = if self.one_machine(ends) { &self.loopback } else { &self.default_link };
+        self.paths.take(now, ends, flight.payload.len(), link)
+    }
+
+    /// How long a datagram that is sent now waits for the link.
+    pub(crate) fn backlog(&mut self, now: Instant, ends: (NodeId, NodeId)) -> Duration {
+        let link = if self.one_machine(ends) { &self.loopback } else { &self.default_link };
+        self.paths.backlog(now, ends, link)
     }
 
     fn land(&mut self, copy: Copy, mut flight: Flight) {
@@ -190,7 +196,7 @@ impl Network {
         off || self.paths.get(sender, receiver).cut
     }
 
-    fn one_machine(&self, a: NodeId, b: NodeId) -> bool {
+    fn one_machine(&self, (a, b): (NodeId, NodeId)) -> bool {
         let ip = |node: NodeId| self.places.get(node.index()).map(|place| place.data.ip());
         a == b || ip(a) == ip(b)
     }

@@ -1,5 +1,6 @@
 //! One direction between two nodes: what its link has in hand.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,31 +13,65 @@ use crate::{Fate, Link, NodeId};
 #[derive(Debug)]
 pub(crate) struct Paths {
     rows: Vec<Vec<Path>>,
+    /// When the last datagram in each shared queue has left.
+    bottlenecks: BTreeMap<u32, Instant>,
     seed: u64,
 }
 
 impl Paths {
     pub(crate) const fn new(seed: u64) -> Self {
-        Self { rows: Vec::new(), seed }
+        Self { rows: Vec::new(), bottlenecks: BTreeMap::new(), seed }
     }
 
-    #[expect(clippy::indexing_slicing, reason = "rows and columns are made before they are used")]
+    /// Sends a datagram of `len` bytes over a path. Two copies if it is duplicated.
+    pub(crate) fn take(
+        &mut self,
+        now: Instant,
+        ends: (NodeId, NodeId),
+        len: usize,
+        usual: &Link,
+    ) -> Result<(Copy, Option<Copy>), Fate> {
+        self.shared(ends, usual, |path, link, shared| path.pass(now, len, link, shared))
+    }
+
+    /// How long a datagram that is sent now waits before it is on its way.
+    pub(crate) fn backlog(&mut self, now: Instant, ends: (NodeId, NodeId), usual: &Link) -> Duration {
+        self.shared(ends, usual, |path, _, shared| shared.map_or(path.idle_at, |at| *at).since(now))
+    }
+
+    fn shared<R>(
+        &mut self,
+        (sender, receiver): (NodeId, NodeId),
+        usual: &Link,
+        run: impl FnOnce(&mut Traffic, &Link, Option<&mut Instant>) -> R,
+    ) -> R {
+        let Path { link, traffic, .. } = path(&mut self.rows, self.seed, sender, receiver);
+        let link = link.as_deref().unwrap_or(usual);
+        let shared = link.bottleneck.map(|number| self.bottlenecks.entry(number).or_insert(Instant::ZERO));
+        run(traffic, link, shared)
+    }
+
     pub(crate) fn get(&mut self, sender: NodeId, receiver: NodeId) -> &mut Path {
-        let (row, column) = (sender.index(), receiver.index());
-        if self.rows.len() <= row {
-            self.rows.resize_with(row + 1, Vec::new);
-        }
-        let paths = &mut self.rows[row];
-        while paths.len() <= column {
-            paths.push(Path::new(self.seed, sender.as_u64() << 32 | paths.len() as u64));
-        }
-        &mut paths[column]
+        path(&mut self.rows, self.seed, sender, receiver)
     }
 
     /// Lifts all cuts.
     pub(crate) fn heal(&mut self) {
         self.rows.iter_mut().flatten().for_each(|path| path.cut = false);
     }
+}
+
+#[expect(clippy::indexing_slicing, reason = "rows and columns are made before they are used")]
+fn path(rows: &mut Vec<Vec<Path>>, seed: u64, sender: NodeId, receiver: NodeId) -> &mut Path {
+    let (row, column) = (sender.index(), receiver.index());
+    if rows.len() <= row {
+        rows.resize_with(row + 1, Vec::new);
+    }
+    let paths = &mut rows[row];
+    while paths.len() <= column {
+        paths.push(Path::new(seed, sender.as_u64() << 32 | paths.len() as u64));
+    }
+    &mut paths[column]
 }
 
 /// One direction.
@@ -77,11 +112,6 @@ impl Path {
         Self { link: None, cut: false, traffic }
     }
 
-    /// Takes a datagram of `len` bytes. Two copies if it is duplicated.
-    pub(crate) fn take(&mut self, now: Instant, len: usize, usual: &Link) -> Result<(Copy, Option<Copy>), Fate> {
-        self.traffic.pass(now, len, self.link.as_deref().unwrap_or(usual))
-    }
-
     /// Alters a datagram: one bit flipped, or the end cut off. An empty one stays.
     pub(crate) fn corrupt(&mut self, datagram: &Bytes) -> (Bytes, u64) {
         let len = datagram.len() as u64;
@@ -102,30 +132,23 @@ impl Path {
 }
 
 impl Traffic {
-    fn pass(&mut self, now: Instant, len: usize, link: &Link) -> Result<(Copy, Option<Copy>), Fate> {
+    fn pass(
+        &mut self,
+        now: Instant,
+        len: usize,
+        link: &Link,
+        shared: Option<&mut Instant>,
+    ) -> Result<(Copy, Option<Copy>), Fate> {
         if len > link.mtu {
             return Err(Fate::TooBig);
         }
-        let sent = self.enqueue(now, len, link)?;
+        let sent = enqueue(now, len, link, shared.unwrap_or(&mut self.idle_at))?;
         if self.loses(link) {
             return Err(Fate::Lost);
         }
         let first = self.travel(sent, link);
         let second = self.happens(link.duplicate).then(|| self.travel(sent, link));
         Ok((first, second))
-    }
-
-    /// Waits for the link, which carries one datagram after another.
-    fn enqueue(&mut self, now: Instant, len: usize, link: &Link) -> Result<Instant, Fate> {
-        let Some(rate) = link.rate else { return Ok(now) };
-        let time = |bytes: usize| Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / rate);
-        let waiting = self.idle_at.since(now);
-        // An idle link takes any datagram: its first one does not wait.
-        if !waiting.is_zero() && waiting + time(len) > time(link.queue_bytes) {
-            return Err(Fate::QueueFull);
-        }
-        self.idle_at = self.idle_at.max(now) + time(len);
-        Ok(self.idle_at)
     }
 
     /// Gilbert's two states: in the bad one all is lost. The rates of change keep the share of loss for any burst.
@@ -161,6 +184,19 @@ impl Traffic {
     fn happens(&mut self, p: f64) -> bool {
         p > 0.0 && self.rng.chance(p)
     }
+}
+
+/// Waits for the link, which carries one datagram after another. `idle_at` is when it has carried all of its queue.
+fn enqueue(now: Instant, len: usize, link: &Link, idle_at: &mut Instant) -> Result<Instant, Fate> {
+    let Some(rate) = link.rate else { return Ok(now) };
+    let time = |bytes: usize| Duration::from_nanos((bytes as u64).saturating_mul(1_000_000_000) / rate);
+    let waiting = idle_at.since(now);
+    // An idle link takes any datagram: its first one does not wait.
+    if !waiting.is_zero() && waiting + time(len) > time(link.queue_bytes) {
+        return Err(Fate::QueueFull);
+    }
+    *idle_at = (*idle_at).max(now) + time(len);
+    Ok(*idle_at)
 }
 
 /// Sets the paths' randomness apart from the nodes'.

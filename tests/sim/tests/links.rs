@@ -152,6 +152,25 @@ fn a_slow_link_delays_what_it_queues_and_drops_what_does_not_fit() {
 }
 
 #[test]
+fn links_of_one_bottleneck_share_its_queue() {
+    let mut world = World::new(8);
+    let [alice, bob, carol, dave] = [(); 4].map(|()| world.add_node(Host::default(), toy::toy));
+    let link = Link::perfect().rate(1_000_000, 10_000).bottleneck(7);
+    world.set_link(alice, carol, link.clone());
+    world.set_link(bob, dave, link);
+    let (to_carol, to_dave) = (world.address(carol), world.address(dave));
+    for _ in 0..8 {
+        send(&mut world, alice, to_carol, vec![0; 1_000]);
+        send(&mut world, bob, to_dave, vec![0; 1_000]);
+    }
+    assert_eq!((world.backlog(alice, carol), world.backlog(bob, dave)), (ms(10), ms(10)));
+    assert_eq!(world.backlog(alice, dave), ms(0));
+    world.run_for(ms(20));
+    assert_eq!((received(&mut world, carol).len(), received(&mut world, dave).len()), (5, 5));
+    assert_eq!(world.stats().queue_full, 6);
+}
+
+#[test]
 fn a_datagram_longer_than_the_mtu_is_dropped() {
     let (mut world, [alice, bob]) = world(9);
     world.set_default_link(Link::perfect().mtu(1_200));

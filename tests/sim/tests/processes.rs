@@ -115,12 +115,12 @@ fn a_frozen_node_sees_nothing_until_it_thaws() {
 fn the_receive_buffer_of_a_frozen_node_overflows() {
     let mut world = World::new(6);
     let a = world.add_node(Host::default(), toy::toy);
-    // 132 + 768 bytes each.
-    let b = world.add_node(Host::default().receive(Receive { buffer_bytes: 9_500, ..Receive::default() }), toy::toy);
+    // 256 + 1,024 bytes each.
+    let b = world.add_node(Host::default().receive(Receive { buffer_bytes: 13_500, ..Receive::default() }), toy::toy);
     world.freeze(b);
     let to = world.address(b);
     for _ in 0..25 {
-        send(&mut world, a, to, vec![0; 132]);
+        send(&mut world, a, to, vec![0; 600]);
     }
     world.run_for(ms(1));
     assert_eq!((world.stats().buffer_full, world.stats().under_way()), (15, 10));
@@ -134,7 +134,7 @@ fn the_receive_buffer_of_a_frozen_node_overflows() {
 fn a_busy_node_takes_datagrams_one_by_one() {
     let mut world = World::new(7);
     let a = world.add_node(Host::default(), toy::toy);
-    let receive = Receive { buffer_bytes: 10 * (768 + 4), busy: us(50) };
+    let receive = Receive { buffer_bytes: 10 * 768, busy: us(50) };
     let b = world.add_node(Host::default().receive(receive), toy::toy);
     let to = world.address(b);
     for number in 0..20 {

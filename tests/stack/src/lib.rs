@@ -3,14 +3,17 @@
 //! [`Cluster`] runs endpoints that publish to and subscribe from each other. It keeps the books: what was published, what
 //! each subscriber got, in which order, and what it was told is missing.
 //!
-//! [`mixed`] sets engines beside peers that behave as the reference implementation does ([`reference`](mod@reference)).
+//! [`bulk`] has flows over one link, and TCP flows beside them ([`cubic`]). [`mixed`] sets engines beside peers that behave
+//! as the reference implementation does ([`reference`](mod@reference)).
 //! [`live`] is for endpoints on real sockets, [`netns`] for hosts of their own, [`child`] for processes of their own.
 
 #![expect(clippy::indexing_slicing, clippy::missing_panics_doc, reason = "its users are tests: it panics to fail them")]
 
 mod books;
+pub mod bulk;
 pub mod child;
 mod cluster;
+pub mod cubic;
 pub mod greedy;
 pub mod live;
 pub mod mixed;

@@ -1,6 +1,7 @@
 //! What there is to see of a world.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use glue_net::{Instant, Interface, Node, WallTime};
 
@@ -51,6 +52,11 @@ impl<N: Node> World<N> {
     pub fn stats_of(&self, sender: NodeId) -> Stats {
         let sender = self.slot(sender).id.index();
         self.network.stats.get(sender).copied().unwrap_or_default()
+    }
+
+    /// How long a datagram that `sender` sends now waits before the link to `receiver` carries it.
+    pub fn backlog(&mut self, sender: NodeId, receiver: NodeId) -> Duration {
+        self.network.backlog(self.now, (self.slot(sender).id, self.slot(receiver).id))
     }
 
     /// Where a node's data socket is reached.
