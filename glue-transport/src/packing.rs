@@ -6,7 +6,7 @@ use glue_net::{Chain, Instant, Mark, Payload};
 use crate::config::Config;
 use crate::flight::Packet;
 use crate::frame;
-use crate::native::{ACK_ALONE_BYTES, ACK_BESIDE_DATA_BYTES, HEADERS_BYTES, HOLD, Native};
+use crate::native::{ACK_ALONE_BYTES, ACK_BESIDE_DATA_BYTES, HEADERS_BYTES, Native};
 use crate::transport::Local;
 use crate::weight::weight;
 
@@ -162,10 +162,6 @@ impl<P: Payload> Native<P> {
         self.unasked_weight += weight(len);
         if self.probes > 0 {
             return true;
-        }
-        // Fuller than half: the bundle in it was closed because the next message did not fit.
-        if self.outbox.is_drained() && len < self.most_bytes() / 2 {
-            return self.flight.is_eliciting() && self.rtt.min() < HOLD;
         }
         self.unasked_bytes >= self.congestion.ack_bytes() || self.unasked_weight >= self.remote.window / ASKS_PER_WINDOW
     }
