@@ -17,6 +17,8 @@ pub(super) struct Gather {
     returned: Instant,
     streak: u32,
     streak_asked: u32,
+    /// When the flood began. A pause takes as long from it as it lasts.
+    began: Instant,
     /// When the first call gathered, unless it was decided since to send.
     since: Option<Instant>,
     /// When the streak asked for was last changed or confirmed.
@@ -30,6 +32,7 @@ impl Gather {
             returned: Instant::ZERO,
             streak: 0,
             streak_asked: SHORTEST_STREAK,
+            began: Instant::ZERO,
             since: None,
             judged: Instant::ZERO,
         }
@@ -43,7 +46,9 @@ impl Gather {
             self.streak = self.streak.saturating_add(1);
         } else {
             // Not to nothing: in a flood, now and then the thread gives way to another.
-            self.streak = if pause < self.patience() { self.streak.min(self.streak_asked * 2) / 4 * 3 } else { 0 };
+            let is_short = pause < self.window.saturating_mul(PATIENCE_WINDOWS);
+            self.streak = if is_short { self.streak.min(self.streak_asked * 2) / 4 * 3 } else { 0 };
+            self.began = now.min(self.began + pause * 2);
         }
         if now.since(self.judged) >= GOOD_WHILE {
             self.judged = now;
@@ -70,6 +75,16 @@ impl Gather {
         self.since.is_some_and(|since| now.since(since) < self.window)
     }
 
+    /// Whether the call made at `now` is the first since all was sent.
+    pub(super) fn has_just_begun(&self, now: Instant) -> bool {
+        self.since == Some(now)
+    }
+
+    /// Whether something was gathered and not yet sent.
+    pub(super) const fn is_open(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// All that the node wants to send is being sent.
     pub(super) const fn handle_flush(&mut self) {
         self.since = None;
@@ -81,6 +96,7 @@ impl Gather {
         if stranded {
             self.since = None;
             self.streak = 0;
+            self.began = self.returned - self.earned() / 4;
             if now.since(self.judged) < BAD_WHILE {
                 self.streak_asked = (self.streak_asked * 2).min(LONGEST_STREAK);
             }
@@ -89,15 +105,23 @@ impl Gather {
         stranded
     }
 
-    /// When the service thread must look again.
+    /// During a flood: when the service thread must look again. Until then calling threads do what is due.
     #[must_use]
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        let gathering = self.streak >= self.streak_asked && now.since(self.returned) < self.patience();
-        self.since.or_else(|| gathering.then_some(now)).map(|since| since + self.patience())
+        let patience = self.patience();
+        let gathering = self.streak >= self.streak_asked && now.since(self.returned) < patience;
+        self.since.or_else(|| gathering.then_some(now)).map(|since| since + patience)
     }
 
-    const fn patience(&self) -> Duration {
-        self.window.saturating_mul(PATIENCE_WINDOWS)
+    /// How long the service thread leaves to a calling thread what that gathers. A flood that has lasted is trusted longer.
+    fn patience(&self) -> Duration {
+        let (least, most) = (PATIENCE_WINDOWS, MOST_PATIENCE_WINDOWS);
+        (self.earned() / TRUST).clamp(self.window.saturating_mul(least), self.window.saturating_mul(most))
+    }
+
+    /// For how long it has been a flood.
+    const fn earned(&self) -> Duration {
+        self.returned.since(self.began)
     }
 }
 
@@ -115,8 +139,12 @@ const BAD_WHILE: Duration = Duration::from_millis(2);
 /// The streak asked for is halved after so long without a failed guess. Where that is wrong it costs two more failed guesses,
 /// 300 microseconds in this time.
 const GOOD_WHILE: Duration = Duration::from_millis(10);
-/// The service thread looks after so many windows (150 microseconds by default), at a cost of 2 % of a core during a flood.
+/// The service thread looks after so many windows, 150 microseconds by default.
 const PATIENCE_WINDOWS: u32 = 3;
+/// In a long flood after so many, 1 ms by default: each look costs up to 28 microseconds of a core, mostly for its timer.
+const MOST_PATIENCE_WINDOWS: u32 = 20;
+/// The part of its time by which the end of a flood may be late.
+const TRUST: u32 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -168,6 +196,23 @@ mod tests {
         assert!(!gather.is_stranded(us(165)));
         assert!(gather.is_stranded(us(166)));
         assert_eq!(gather.poll_timeout(us(166)), None);
+    }
+
+    #[test]
+    fn a_flood_that_lasts_is_looked_at_less_often() {
+        let mut gather = Gather::new(WINDOW);
+        calls(&mut gather, 1_000_000, 800);
+        assert_eq!(gather.patience(), 3 * WINDOW, "as when it began");
+        calls(&mut gather, 1_000_800, 20_000);
+        assert_eq!(gather.patience(), Duration::from_millis(1));
+        // What it leaves behind is found, and it is trusted less.
+        let since = gather.since.unwrap_or_else(|| us(1_020_799));
+        assert!(!gather.is_stranded(since + Duration::from_micros(999)));
+        assert!(gather.is_stranded(since + Duration::from_millis(1)));
+        assert_eq!(gather.patience(), Duration::from_nanos(20_799_000 / 4 / 8));
+        // A pause costs as much of the trust as it lasts.
+        calls(&mut gather, 1_027_000, 100);
+        assert_eq!(gather.patience(), 3 * WINDOW);
     }
 
     /// Bursts of `len` calls, with a pause after each that ends when all of it has left; those that were held up.

@@ -155,16 +155,17 @@ impl<N: Driven> Driver<N> {
     pub fn call<R>(&self, f: impl FnOnce(&mut N, Instant) -> R) -> R {
         let shared = &self.0.shared;
         let mut core = shared.lock();
-        let now = Clock::now();
+        let now = core.time_of_call();
         let result = f(&mut core.node, now);
         let send = core.gather.handle_call(now);
-        let look_again = if send { None } else { core.gather.poll_timeout(now) };
-        let wake = look_again.is_some_and(|at| core.arm(at));
+        let wake = !send && core.gather.has_just_begun(now) && core.arm(now);
         let events = core.take_events();
         drop(core);
         if send {
             shared.flush();
-            shared.lock().gather.handle_return(Clock::now());
+            let mut core = shared.lock();
+            let now = core.now();
+            core.gather.handle_return(now);
         }
         if wake {
             shared.waker.wake();

@@ -16,7 +16,7 @@ use rustix::thread::set_current_timer_slack;
 use super::buffers::Burst;
 use super::discovery::Discovery;
 use super::duty::try_lock;
-use super::shared::{PATROL, Shared};
+use super::shared::{Core, PATROL, Shared};
 use super::socket::{DataSocket, is_idle};
 use super::stats::count;
 use super::{Clock, Driven};
@@ -31,6 +31,8 @@ pub(super) struct Service<N: Driven> {
     interfaces: Vec<Interface>,
     check: Duration,
     next_check: Instant,
+    /// From when until when to sleep, if that is decided.
+    armed: Option<(Instant, Instant)>,
     buffer: Vec<u8>,
     bursts: Vec<Burst>,
 }
@@ -53,7 +55,7 @@ impl<N: Driven> Service<N> {
     ) -> Self {
         let (buffer, bursts) = (vec![0; ANNOUNCEMENT_BYTES], Vec::new());
         let next_check = Clock::now() + check;
-        Self { shared, data, discovery, interfaces, check, next_check, buffer, bursts }
+        Self { shared, data, discovery, interfaces, check, next_check, armed: None, buffer, bursts }
     }
 
     pub(super) fn run(mut self) {
@@ -78,8 +80,8 @@ impl<N: Driven> Service<N> {
     }
 
     /// Sleeps until something is to be done.
-    fn sleep(&self) -> Ready {
-        let (now, until) = self.arm();
+    fn sleep(&mut self) -> Ready {
+        let (now, until) = self.armed.take().unwrap_or_else(|| self.arm(&mut self.shared.lock()));
         let held_up = self.shared.is_receiver_held_up(now);
         let mut fds = vec![PollFd::new(&self.shared.waker, PollFlags::IN)];
         fds.extend(self.discovery.sockets().map(|socket| PollFd::new(socket, PollFlags::IN)));
@@ -95,29 +97,31 @@ impl<N: Driven> Service<N> {
     }
 
     /// Decides how long to sleep. What happens later and needs an earlier end, wakes us.
-    fn arm(&self) -> (Instant, Instant) {
-        let mut core = self.shared.lock();
-        let now = Clock::now();
+    fn arm(&self, core: &mut Core<N>) -> (Instant, Instant) {
+        let now = core.now();
         // While the receive thread goes to the application often, one looks after it regularly: cheaper for both than
         // being woken each time.
         let patrol = (now.since(core.last_delivery) < PATROL_AFTER).then(|| now + PATROL);
-        let ends = [core.node.poll_timeout(), core.gather.poll_timeout(now), patrol];
+        let ends = [core.poll_timeout(now), patrol];
         let until = ends.into_iter().flatten().fold(self.next_check, Instant::min);
         core.armed = until;
         (now, until)
     }
 
     /// Does what is due, and sends what came of that and of everything before.
-    fn do_due(&self) {
+    fn do_due(&mut self) {
         let mut core = self.shared.lock();
-        let now = Clock::now();
+        let now = core.now();
         // Awake: no one needs to wake us until we decide anew.
         core.armed = Instant::ZERO;
-        if core.node.poll_timeout().is_some_and(|at| at <= now) {
-            core.node.handle_timeout(now);
-        }
+        let _ = core.handle_timeout(now);
         let stranded = core.gather.is_stranded(now);
         let events = core.take_events();
+        if core.gather.is_gathering(now) && !events {
+            // A calling thread sends in a moment. It needs the lock all the time, so it is not taken twice.
+            self.armed = Some(self.arm(&mut core));
+            return;
+        }
         drop(core);
         if stranded {
             tracing::trace!("sent what a pausing thread had gathered");
@@ -169,7 +173,7 @@ impl<N: Driven> Service<N> {
             false
         });
         let mut core = self.shared.lock();
-        let now = Clock::now();
+        let now = core.now();
         core.node.handle_clock(now, Clock::wall_clock());
         if changed {
             core.node.handle_interfaces(now, &self.interfaces);
