@@ -36,6 +36,11 @@ impl TopicName {
         }
     }
 
+    /// The topic that a filter without wildcards names.
+    pub(crate) fn of_filter(filter: &crate::filter::Filter) -> Self {
+        Self(Arc::clone(&filter.0))
+    }
+
     /// The name that a classic peer gave: its messages may bear any.
     pub(crate) fn foreign(text: &str, limit: usize) -> Option<Self> {
         (1..=limit).contains(&text.len()).then(|| Self(text.into()))
@@ -131,9 +136,25 @@ pub enum NameError {
         /// Bytes that it may have.
         limit: usize,
     },
-    /// `#` stands for every topic when it stands alone in a subscription; `+`, and `#` after a prefix, are kept for
-    /// patterns to come.
-    #[error("character {character:?} at byte {at} is a wildcard (a subscription may be \"#\" alone)")]
+    /// A wildcard of a filter that does not fill its level, or `#` before the end, see [`crate::Filter`].
+    #[error("wildcard {character:?} at byte {at} is out of place: \"+\" fills a level, and \"#\" the last one")]
+    Misplaced {
+        /// Byte offset.
+        at: usize,
+        /// The character.
+        character: char,
+    },
+    /// A filter that a group shares, where one that is not shared is wanted, see [`crate::Share`].
+    #[error("it begins with \"$share/\": filters that a group shares are not subscribed this way")]
+    Shared,
+    /// A shared filter without a group, or without a filter.
+    #[error("something is missing at byte {at}: a shared filter is \"$share/<group>/<filter>\"")]
+    Unshared {
+        /// Byte offset of what is missing.
+        at: usize,
+    },
+    /// `+` and `#` are for the filters of subscriptions, not for names of topics and groups.
+    #[error("character {character:?} at byte {at} is a wildcard, which is for filters only")]
     Wildcard {
         /// Byte offset.
         at: usize,
@@ -142,7 +163,20 @@ pub enum NameError {
     },
 }
 
-fn check_text(text: &str, limit: usize) -> Result<(), NameError> {
+impl NameError {
+    /// The same, in a text that begins `by` bytes earlier.
+    pub(crate) const fn moved(self, by: usize) -> Self {
+        match self {
+            Self::Control { at, character } => Self::Control { at: at + by, character },
+            Self::Misplaced { at, character } => Self::Misplaced { at: at + by, character },
+            Self::Unshared { at } => Self::Unshared { at: at + by },
+            Self::Wildcard { at, character } => Self::Wildcard { at: at + by, character },
+            Self::Empty | Self::Shared | Self::TooLong { .. } => self,
+        }
+    }
+}
+
+pub(crate) fn check_text(text: &str, limit: usize) -> Result<(), NameError> {
     if text.len() > limit {
         return Err(NameError::TooLong { len: text.len(), limit });
     }
@@ -199,6 +233,8 @@ macro_rules! reads_as_text {
         }
     )*};
 }
+
+pub(crate) use reads_as_text;
 
 reads_as_text!(EndpointName, TopicName, TypeName);
 
