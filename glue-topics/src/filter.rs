@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::name::{NameError, TopicName, check_text, reads_as_text};
+use crate::name::{NameError, TopicName, TypeName, check_text, reads_as_text};
 
 /// A filter of topics. Levels stand between slashes; `+` stands for one level, whatever it is, and `#`, at the end, for
 /// any number of levels, none included: `a/#` matches `a`, `a/b` and `a/b/c`.
@@ -21,6 +21,8 @@ use crate::name::{NameError, TopicName, check_text, reads_as_text};
 pub struct Filter(pub(crate) Arc<str>);
 
 impl Filter {
+    pub(crate) const ALL: &str = "#";
+
     /// Checks a filter of at most `limit` bytes. [Shared](Share) filters are refused.
     ///
     /// # Errors
@@ -65,7 +67,17 @@ impl Filter {
     /// The topic that it names, if it has no wildcard.
     #[must_use]
     pub fn topic(&self) -> Option<TopicName> {
-        (!self.contains(WILDCARDS)).then(|| TopicName::of_filter(self))
+        (!self.is_open()).then(|| TopicName::of_filter(self))
+    }
+
+    /// Whether it has wildcards.
+    pub(crate) fn is_open(&self) -> bool {
+        self.contains(WILDCARDS)
+    }
+
+    /// The type of a subscription to it that was given `type_name`: `#` takes every type, as with the reference.
+    pub(crate) fn type_name(&self, type_name: TypeName) -> TypeName {
+        if self.as_str() == Self::ALL { TypeName::any() } else { type_name }
     }
 
     /// Whether it begins with a wildcard.

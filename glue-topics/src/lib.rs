@@ -50,6 +50,7 @@ mod control;
 mod filter;
 mod incoming;
 mod interest;
+mod lookup;
 mod message;
 mod name;
 mod names;

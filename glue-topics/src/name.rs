@@ -89,30 +89,6 @@ impl EndpointName {
     }
 }
 
-/// What a subscription asks for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Filter {
-    /// `#`: every topic.
-    All,
-    /// One topic.
-    Exact(TopicName),
-}
-
-impl Filter {
-    pub(crate) fn new(text: &str, limit: usize) -> Result<Self, NameError> {
-        if text == Self::ALL { Ok(Self::All) } else { TopicName::new(text, limit).map(Self::Exact) }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        match self {
-            Self::All => Self::ALL,
-            Self::Exact(topic) => topic,
-        }
-    }
-
-    const ALL: &str = "#";
-}
-
 /// What is wrong with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -259,13 +235,6 @@ mod tests {
         assert_eq!(topic, "room/7");
         assert_eq!(format!("{topic:>8}|{topic:?}"), "  room/7|\"room/7\"");
         assert_eq!(TypeName::new("", 8).unwrap(), TypeName::any());
-    }
-
-    #[test]
-    fn a_filter_is_a_topic_or_everything() {
-        assert_eq!(Filter::new("#", 8), Ok(Filter::All));
-        assert_eq!(Filter::new("a", 8).unwrap().as_str(), "a");
-        assert!(Filter::new("a/#", 8).is_err());
     }
 
     #[test]
