@@ -18,7 +18,7 @@ pub struct Config {
     /// Subscriptions of this endpoint at one time. Default 65,536; at least 1. Each costs about 200 bytes, and one
     /// entry of interest at every native peer.
     pub max_subscriptions: usize,
-    /// Publications of this endpoint in use at one time. Default 65,536; at least 1. Each costs about 500 bytes, and
+    /// Publications of this endpoint in use at one time. Default 65,536; at least 1. Each costs about 800 bytes, and
     /// while a bundle is open what fits one datagram.
     pub max_publications: usize,
     /// Publications that are no longer in use, but whose sequence numbers are remembered, so that one that is used
