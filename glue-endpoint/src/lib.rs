@@ -29,7 +29,8 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    Data, Gap, GapReason, Gaps, Item, Message, PublishError, Received, Source, SubscribeError, TopicStats,
+    Data, Filter, Gap, GapReason, Gaps, Item, Message, NameError, PublishError, Received, Source, SubscribeError,
+    TopicStats,
 };
 pub use glue_transport::PeerStats;
 pub use memory::Memory;
