@@ -200,6 +200,9 @@ impl Topics {
         if std::mem::take(&mut self.outputs.interest_changed) {
             return Some(Event::InterestChanged);
         }
+        if self.outputs.bell.take() {
+            return Some(Event::ReceiptChanged);
+        }
         self.outputs.events.pop_front()
     }
 
