@@ -19,6 +19,7 @@ mod shared;
 mod slow;
 mod stats;
 mod subscription;
+mod typed;
 
 pub use config::{Config, ConfigError};
 pub use endpoint::{Endpoint, StartError};
@@ -39,6 +40,10 @@ pub use report::{PeerReport, Report, TopicReport};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};
+pub use typed::{
+    Codec, CodecError, DecodeFailure, Json, MessagePack, TypedItem, TypedMessage, TypedPublishError, TypedPublisher,
+    TypedSubscription,
+};
 
 /// The code in README.md compiles and runs.
 #[cfg(doctest)]
