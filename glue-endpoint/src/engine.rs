@@ -43,7 +43,7 @@ pub struct Engine {
     pub(crate) topics: Topics,
     pub(crate) roster: Roster,
     pub(crate) events: VecDeque<Event>,
-    clock: WallClock,
+    pub(crate) clock: WallClock,
     /// When to look again whether open bundles are to leave.
     held_until: Option<Instant>,
     /// Numbers the messages handed to the transport.
@@ -186,6 +186,7 @@ impl Engine {
 
     /// Says goodbye: no more announcements; what is queued still goes out.
     pub fn leave(&mut self, now: Instant) {
+        self.withdraw_wills(now);
         self.discovery.leave(now);
     }
 

@@ -11,6 +11,7 @@ mod env;
 mod event;
 mod memory;
 mod notice;
+mod presence;
 mod publisher;
 mod report;
 mod roster;
@@ -30,11 +31,13 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    Data, Gap, GapReason, Gaps, Item, Message, PublishError, Received, Source, SubscribeError, TopicStats,
+    Data, Gap, GapReason, Gaps, Holder, Item, Message, PublishError, Received, Source, SubscribeError, TokenError,
+    TokenEvent, TopicStats, WillError,
 };
 pub use glue_transport::PeerStats;
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
+pub use presence::{Token, TokenEvents, Will};
 pub use publisher::{Publisher, TryPublishError};
 pub use report::{PeerReport, Report, TopicReport};
 pub use settings::{Builder, Settings};

@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::event::Event;
 use crate::memory::OwnRoom;
 use crate::notice::{Notice, Notices, Watchers};
+use crate::presence::TokenBoard;
 use crate::subscription::Mailbox;
 
 /// The one state behind all handles.
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
 pub(crate) struct Hub {
     mailboxes: DashMap<SubscriptionId, Arc<Mailbox>>,
     pub(crate) watchers: Watchers,
+    tokens: TokenBoard,
     /// Publishers wait here for room.
     writable: Notify,
     /// Publishers wait here for subscribers.
@@ -101,6 +103,10 @@ impl Shared {
         self.hub.watchers.watch()
     }
 
+    pub(crate) fn token_board(&self) -> &TokenBoard {
+        &self.hub.tokens
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.hub.stopped.load(Ordering::Acquire)
     }
@@ -123,7 +129,10 @@ impl Shared {
             if let Some(drained) = drained {
                 return drained;
             }
-            self.call(|engine, now| engine.drain(now, patience));
+            self.call(|engine, now| {
+                engine.withdraw_wills(now);
+                engine.drain(now, patience);
+            });
             over.await;
         }
     }
@@ -137,6 +146,7 @@ impl Shared {
         self.driver.close();
         self.hub.mailboxes.iter().for_each(|entry| entry.close());
         self.hub.watchers.close();
+        self.hub.tokens.close();
         self.hub.writable.notify_waiters();
         self.hub.interest.notify_waiters();
     }
@@ -177,6 +187,7 @@ impl Hub {
                 Event::Pace { id, name, pace, .. } => self.watchers.tell(Some(Notice::of_pace(name, id, pace))),
                 Event::Discovery(event) => self.watchers.tell(Notice::of_discovery(event)),
                 Event::Topics(glue_topics::Event::InterestChanged) => self.interest.notify_waiters(),
+                Event::Topics(glue_topics::Event::Token(event)) => self.tokens.note(&event),
                 Event::Topics(event) => self.watchers.tell(Notice::of_topics(event)),
                 Event::Writable => self.writable.notify_waiters(),
                 Event::Drained { complete } => {

@@ -9,6 +9,7 @@ use crate::batch::Batch;
 use crate::cargo::Cargo;
 use crate::message::{Gap, GapReason, Message};
 use crate::name::{TopicName, TypeName};
+use crate::presence::TokenEvent;
 use crate::stats::Stats;
 use crate::subscriptions::SubscriptionId;
 
@@ -34,6 +35,8 @@ pub enum Event {
         /// See [`crate::Config::max_interest_per_peer`].
         limit: usize,
     },
+    /// A token is up or down. These are never dropped.
+    Token(TokenEvent),
     /// A peer uses a topic with another type: messages of that type do not pass. Told once for each peer and topic.
     TypeMismatch {
         /// The peer.

@@ -12,6 +12,7 @@ use crate::message::GapReason;
 use crate::name::{EndpointName, Filter, TopicName, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
+use crate::presence::Presence;
 use crate::publications::Publications;
 use crate::stats::{Ledger, Received, Stats, TopicStats};
 use crate::stream::Sink;
@@ -40,6 +41,7 @@ pub struct Topics {
     pub(crate) held: Gauge,
     /// Names that peers made us remember.
     pub(crate) names: Gauge,
+    pub(crate) presence: Presence,
 }
 
 impl Topics {
@@ -64,6 +66,7 @@ impl Topics {
             holds: VecDeque::new(),
             held: Gauge::default(),
             names: Gauge::default(),
+            presence: Presence::default(),
         })
     }
 
@@ -117,16 +120,20 @@ impl Topics {
         if self.peers.get(&id).is_some_and(|peer| peer.is_native() != (facts.wire == Wire::Native)) {
             self.handle_peer_gone(id);
         }
+        // Its tokens bear its name, which may be another now.
+        self.set_there(id, false);
         match self.peers.get_mut(&id) {
             Some(peer) => peer.renew(facts),
             None => {
                 let mut peer = Peer::new(facts, &self.config, &self.held, &self.names);
                 if peer.is_native() {
                     self.subscriptions.declared_filters().for_each(|filter| peer.declare(&filter, false, true));
+                    self.declare_claims_to(&mut peer);
                 }
                 self.peers.insert(id, peer);
             }
         }
+        self.set_there(id, true);
         self.owing.insert(id);
         self.renew_publications(id);
     }
@@ -161,6 +168,7 @@ impl Topics {
             incoming.give_up(GapReason::PublisherGone, sink);
             incoming.close(sink);
         });
+        self.set_there(id, false);
         self.peers.remove(&id);
         self.owing.remove(&id);
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
@@ -179,7 +187,7 @@ impl Topics {
     fn take_cargo(&mut self) -> Option<(PeerId, Cargo)> {
         while let Some(id) = self.owing.pop_first() {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.flush(id, &self.subscriptions, &mut self.outputs);
+                peer.flush(id, (&self.subscriptions, &self.presence), &mut self.outputs);
             }
         }
         self.outputs.cargo.pop_front()
@@ -197,7 +205,7 @@ impl Topics {
         if std::mem::take(&mut self.outputs.interest_changed) {
             return Some(Event::InterestChanged);
         }
-        self.outputs.events.pop_front()
+        self.outputs.events.pop_front().or_else(|| self.presence.changes.take().map(Event::Token))
     }
 
     /// What was done so far.
