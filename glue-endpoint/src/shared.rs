@@ -113,7 +113,7 @@ impl Shared {
 
     /// Gives back the credit for bytes that came from peers.
     pub(crate) fn give_back(&self, taken: &BTreeMap<PeerId, usize>) {
-        self.call(|engine, _| taken.iter().for_each(|(peer, bytes)| engine.handle_taken(*peer, *bytes)));
+        self.driver.note(|engine, _| taken.iter().for_each(|(peer, bytes)| engine.handle_taken(*peer, *bytes)));
     }
 
     /// Waits until all is acknowledged, for `patience` at most.
