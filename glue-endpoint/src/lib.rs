@@ -31,8 +31,8 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    Data, Gap, GapReason, Gaps, Holder, Item, Message, PublishError, Received, Source, SubscribeError, TokenError,
-    TokenEvent, TopicStats, WillError,
+    Data, Filter, Gap, GapReason, Gaps, Holder, Item, Message, NameError, PublishError, Received, Source,
+    SubscribeError, TokenError, TokenEvent, TopicStats, WillError,
 };
 pub use glue_transport::PeerStats;
 pub use memory::Memory;

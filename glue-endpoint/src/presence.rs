@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use glue_discovery::DownReason;
 use glue_net::Instant;
-use glue_topics::{
-    Data, Holder, LastWill, TokenChanges, TokenError, TokenEvent, TokenFilter, TopicName, WillError, WillId,
-};
+use glue_topics::{Data, Filter, Holder, LastWill, TokenChanges, TokenError, TokenEvent, TopicName, WillError, WillId};
 use tokio::sync::Notify;
 
 use crate::endpoint::Endpoint;
@@ -30,7 +28,7 @@ impl Engine {
     }
 
     /// Who holds which of these tokens.
-    pub fn tokens<'a>(&'a self, filter: &'a TokenFilter) -> impl Iterator<Item = &'a Holder> {
+    pub fn tokens<'a>(&'a self, filter: &'a Filter) -> impl Iterator<Item = &'a Holder> {
         self.topics.tokens(filter)
     }
 
@@ -78,21 +76,22 @@ impl Endpoint {
         Ok(Token { shared: Arc::clone(&self.shared), token })
     }
 
-    /// Who holds a token, or with `#` any, as far as is known here: ourselves too.
+    /// Who holds tokens that the filter matches, as far as is known here: ourselves too. Filters are as those of subscriptions.
     ///
     /// # Errors
     /// [`TokenError`] for a bad name.
     pub fn tokens(&self, filter: &str) -> Result<Vec<Holder>, TokenError> {
-        let filter = TokenFilter::new(filter)?;
+        let filter = filter_of(filter)?;
         Ok(self.shared.call(|engine, _| engine.tokens(&filter).cloned().collect()))
     }
 
-    /// Who takes a token, or with `#` any, and who lets go of it. The stream begins with those who hold one.
+    /// Who takes and lets go of tokens that the filter matches. The stream begins with those who hold one. Filters are as those
+    /// of subscriptions.
     ///
     /// # Errors
     /// [`TokenError`] for a bad name.
     pub fn token_events(&self, filter: &str) -> Result<TokenEvents, TokenError> {
-        Ok(self.shared.token_board().watch(TokenFilter::new(filter)?))
+        Ok(self.shared.token_board().watch(filter_of(filter)?))
     }
 
     /// Makes a will: a message that every endpoint delivers to its own subscriptions when it finds that we are gone without a
@@ -118,6 +117,10 @@ impl Endpoint {
         let id = self.shared.call(|engine, now| engine.set_will(now, will))?;
         Ok(Will { shared: Arc::clone(&self.shared), id })
     }
+}
+
+fn filter_of(text: &str) -> Result<Filter, TokenError> {
+    Filter::new(text, MAX_FILTER_BYTES).map_err(TokenError::BadName)
 }
 
 /// A token that is held until this is dropped.
@@ -188,7 +191,7 @@ impl TokenEvents {
 
 #[derive(Debug)]
 struct TokenBox {
-    filter: TokenFilter,
+    filter: Filter,
     state: Mutex<BoxState>,
     arrived: Notify,
 }
@@ -225,7 +228,7 @@ struct Board {
 }
 
 impl TokenBoard {
-    fn watch(&self, filter: TokenFilter) -> TokenEvents {
+    fn watch(&self, filter: Filter) -> TokenEvents {
         let mut board = self.lock();
         let state = Mutex::new(BoxState { closed: board.closed, ..BoxState::default() });
         let inbox = Arc::new(TokenBox { filter, state, arrived: Notify::new() });
@@ -262,6 +265,9 @@ impl Board {
         self.boxes.retain(|watcher| watcher.upgrade().inspect(|watcher| with(watcher)).is_some());
     }
 }
+
+/// As long as any token.
+const MAX_FILTER_BYTES: usize = 1_024;
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes};
 use glue_net::{EndpointId, Incarnation, PeerId};
 
-use crate::name::{EndpointName, Filter, NameError, TopicName};
+use crate::filter::Filter;
+use crate::name::{EndpointName, NameError, TopicName};
 use crate::names::Names;
 use crate::output::Outputs;
 use crate::peer::Peer;
@@ -56,29 +57,6 @@ pub enum TokenError {
         /// How many there may be.
         limit: usize,
     },
-}
-
-/// Which tokens one is interested in.
-#[derive(Clone, Debug)]
-pub struct TokenFilter(Filter);
-
-impl TokenFilter {
-    /// A token, or `#` for all, as a subscription's topic.
-    ///
-    /// # Errors
-    /// [`TokenError::BadName`] tells what is wrong, and where.
-    pub fn new(text: &str) -> Result<Self, TokenError> {
-        Filter::new(text, MAX_FILTER_BYTES).map(Self).map_err(TokenError::BadName)
-    }
-
-    /// Whether it is interested in this one.
-    #[must_use]
-    pub fn matches(&self, token: &str) -> bool {
-        match &self.0 {
-            Filter::All => true,
-            Filter::Exact(name) => name == token,
-        }
-    }
 }
 
 /// Changes that wait to be told. Those that cancel out before they are told are never told, so what waits is bounded by
@@ -243,7 +221,7 @@ impl Topics {
     }
 
     /// Who holds which of these tokens: this endpoint, and the peers that are there.
-    pub fn tokens<'a>(&'a self, filter: &'a TokenFilter) -> impl Iterator<Item = &'a Holder> {
+    pub fn tokens<'a>(&'a self, filter: &'a Filter) -> impl Iterator<Item = &'a Holder> {
         self.presence.up.iter().filter(|holder| filter.matches(&holder.token))
     }
 
@@ -333,5 +311,3 @@ const TOKEN_UP: u8 = 16;
 const TOKEN_DOWN: u8 = 17;
 /// What a token of a peer takes beside its name: it stands in two sets.
 const TOKEN_BYTES: usize = 150;
-/// As long as any token.
-const MAX_FILTER_BYTES: usize = 1_024;

@@ -6,8 +6,9 @@ use glue_net::{Instant, PeerId};
 
 use crate::cargo::Head;
 use crate::control::{Operation, Operations};
+use crate::filter::Filter;
 use crate::incoming::{Arrival, Skipped};
-use crate::name::{Filter, TopicName, TypeName};
+use crate::name::TypeName;
 use crate::output::Event;
 use crate::topics::Topics;
 
@@ -87,8 +88,9 @@ impl Topics {
             Operation::Unsubscribe { filter } => {
                 let filter = self.read_filter(&filter)?;
                 let peer = self.peers.get_mut(&from)?;
-                peer.interest.remove(&filter, &mut peer.names);
-                self.reconsider_all(from, &filter);
+                if peer.interest.remove(&filter, &mut peer.names) {
+                    self.reconsider_all(from, &filter);
+                }
                 Some(())
             }
         }
@@ -114,10 +116,8 @@ impl Topics {
 
     /// Finds out which publications that a filter matches the peer gets.
     fn reconsider_all(&mut self, from: PeerId, filter: &Filter) {
-        let topics: Vec<TopicName> = match filter {
-            Filter::All => self.publications.topics().cloned().collect(),
-            Filter::Exact(topic) => vec![topic.clone()],
-        };
-        topics.iter().for_each(|topic| self.reconsider(from, topic));
+        for topic in self.publications.matched(filter) {
+            self.reconsider(from, &topic);
+        }
     }
 }

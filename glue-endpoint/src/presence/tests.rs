@@ -42,7 +42,7 @@ fn what_is_up_and_down_before_it_is_read_is_not_told() {
         Holder { endpoint_id, incarnation, endpoint_name, token }
     };
     let (up, down) = (|token| TokenEvent::Up(holder(token)), |token| TokenEvent::Down(holder(token)));
-    let watch = |filter| board.watch(TokenFilter::new(filter).unwrap());
+    let watch = |filter| board.watch(Filter::new(filter, 64).unwrap());
     let (mut all, mut only_a) = (watch("#"), watch("a"));
     board.note(&up("a"));
     assert_eq!(all.try_recv(), Some(up("a")));

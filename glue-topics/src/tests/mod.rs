@@ -6,6 +6,7 @@ mod counters;
 mod hostile;
 mod limits;
 mod order;
+mod patterns;
 mod presence;
 mod runs;
 mod served;

@@ -7,9 +7,7 @@ use glue_net::wire::{put_bytes, put_varint};
 use proptest::prelude::*;
 
 use super::{LIFE, SECOND, World, facts, messages, peer, topics};
-use crate::{
-    Config, Data, Event, Item, LastWill, TokenError, TokenEvent, TokenFilter, TopicName, Topics, WillError, Wire,
-};
+use crate::{Config, Data, Event, Filter, Item, LastWill, TokenError, TokenEvent, TopicName, Topics, WillError, Wire};
 
 /// What an observer was told, held against what it says: per node and token, up and down take turns.
 #[derive(Debug, Default)]
@@ -36,7 +34,7 @@ impl View {
 }
 
 fn seen(node: &Topics, filter: &str) -> BTreeSet<(String, String)> {
-    let filter = TokenFilter::new(filter).unwrap();
+    let filter = Filter::new(filter, 64).unwrap();
     node.tokens(&filter).map(|holder| (holder.endpoint_name.to_string(), holder.token.to_string())).collect()
 }
 

@@ -9,7 +9,7 @@ use glue_discovery::DownReason;
 use glue_endpoint::{Config, Engine, Event, TokenEvent};
 use glue_net::{EndpointId, Incarnation, Instant, Rng, WallClock};
 use glue_sim::{Context, DISCOVERY_GROUP, Host, NodeId, World};
-use glue_topics::{Data, Item, LastWill, Message, TokenFilter};
+use glue_topics::{Data, Filter, Item, LastWill, Message};
 
 /// An endpoint in one of its lives.
 type Life = (EndpointId, Incarnation);
@@ -198,7 +198,7 @@ impl Claims {
             self.run(Duration::from_millis(50));
         }
         for member in self.members.iter().filter(|member| member.is_running) {
-            let filter = TokenFilter::new("#").expect("a good filter");
+            let filter = Filter::new("#", 64).expect("a good filter");
             let engine = self.world.node(member.node).expect("it runs");
             let seen: BTreeSet<Held> = engine.tokens(&filter).map(held).collect();
             assert_eq!(seen, member.view.up, "what is asked for and what was told");
