@@ -133,9 +133,11 @@ impl OwnWill {
 impl PeerWills {
     /// Takes a part of the payload of the next will.
     fn add_part(&mut self, part: &[u8], limit: usize, names: &mut Names) {
-        self.is_over |= self.part.len() + part.len() > limit || !names.take(part.len());
-        if !self.is_over {
+        let fits = !self.is_over && self.part.len() + part.len() <= limit && names.take(part.len());
+        if fits {
             self.part.extend_from_slice(part);
+        } else {
+            self.is_over = true;
         }
     }
 
