@@ -40,6 +40,16 @@ struct Member {
     view: View,
 }
 
+/// An observer and a peer, each in one of its lives, and what the one had got of the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Acquaintance {
+    index: usize,
+    life: u64,
+    peer: Life,
+    deaths: u32,
+    wills: u32,
+}
+
 /// What was told, until it is noted.
 type Told = Rc<RefCell<Vec<(NodeId, Instant, Event)>>>;
 
@@ -205,34 +215,37 @@ impl Claims {
         }
     }
 
-    /// Pairs of lives, an observer and a peer, that have a session in which all was told.
+    /// All pairs of lives that run. After [`Claims::converge`] each observer knows the peer's claims: each life holds a token, which
+    /// is told together with its will.
     #[must_use]
-    pub fn acquainted(&self) -> Vec<(usize, u64, usize, u64)> {
+    pub fn acquainted(&self) -> Vec<Acquaintance> {
         let running = || self.members.iter().enumerate().filter(|(_, member)| member.is_running);
-        let pairs = running().flat_map(|(at, one)| running().map(move |(other_at, other)| (at, one, other_at, other)));
+        let pairs = running().flat_map(|one| running().map(move |other| (one, other)));
         pairs
-            .filter(|(at, _, other_at, _)| at != other_at)
-            .map(|(a, one, b, other)| (a, one.life, b, other.life))
+            .filter(|((index, _), (other, _))| index != other)
+            .map(|((index, observer), (_, peer))| {
+                let peer = (peer.id, Incarnation(peer.life));
+                let (deaths, wills) = observer.view.counts(peer);
+                Acquaintance { index, life: observer.life, peer, deaths, wills }
+            })
             .collect()
     }
 
-    /// Checks that each of these observers got one will for each death of the peer. Returns how many in all.
+    /// Checks that each of these observers got one will for each death of the peer since. Returns how many in all.
     ///
     /// # Panics
     /// If not.
-    pub fn check_wills(&self, acquainted: &[(usize, u64, usize, u64)]) -> u32 {
+    pub fn check_wills(&self, acquainted: &[Acquaintance]) -> u32 {
         let mut sum = 0;
-        for (observer, life, peer, peer_life) in acquainted {
-            let observer = &self.members[*observer];
-            let peer = (self.members[*peer].id, Incarnation(*peer_life));
+        for Acquaintance { index, life, peer, deaths, wills } in acquainted {
+            let observer = &self.members[*index];
             // Who misses the goodbye finds a death, but has no will any more.
-            if !observer.is_running || observer.life != *life || self.left.contains(&peer) {
+            if !observer.is_running || observer.life != *life || self.left.contains(peer) {
                 continue;
             }
-            let count = |counts: &BTreeMap<Life, u32>| counts.get(&peer).copied().unwrap_or_default();
-            let (deaths, wills) = (count(&observer.view.deaths), count(&observer.view.wills));
-            assert_eq!(deaths, wills, "{:?} was lost to {:?} so often, and so many wills came", peer, observer.id);
-            sum += wills;
+            let (deaths_now, wills_now) = observer.view.counts(*peer);
+            assert_eq!(deaths_now - deaths, wills_now - wills, "deaths and wills of {peer:?} at {:?}", observer.id);
+            sum += wills_now - wills;
         }
         sum
     }
@@ -244,9 +257,12 @@ impl Claims {
         self.members.iter().filter(|member| to.contains(&member.id)).map(|member| of(&member.view)).sum()
     }
 
+    /// Makes its will, and takes a token to show that it lives.
     fn make_will(&mut self, index: usize) {
         let life = self.members[index].life.to_string();
+        self.members[index].tokens.insert("alive".to_owned());
         self.world.call(self.members[index].node, |engine, now| {
+            engine.hold_token("alive").expect("a good name");
             let payload = Data::Slice(life.as_bytes());
             let will = LastWill { topic: "t", type_name: "", expiry: Duration::from_secs(1), payload };
             engine.set_will(now, will).expect("a good will")
@@ -285,6 +301,12 @@ impl Claims {
 }
 
 impl View {
+    /// How often a life was lost, and how many wills of it came.
+    fn counts(&self, life: Life) -> (u32, u32) {
+        let of = |counts: &BTreeMap<Life, u32>| counts.get(&life).copied().unwrap_or_default();
+        (of(&self.deaths), of(&self.wills))
+    }
+
     fn follow(&mut self, event: &glue_discovery::Event) {
         match event {
             glue_discovery::Event::PeerUp { info, .. } => {

@@ -22,5 +22,5 @@ pub mod netns;
 pub mod reference;
 
 pub use books::{Books, Seen};
-pub use claims::Claims;
+pub use claims::{Acquaintance, Claims};
 pub use cluster::{Cluster, Member, Plan, assert_within};
