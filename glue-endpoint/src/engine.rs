@@ -179,6 +179,7 @@ impl Engine {
 
     /// Says goodbye: no more announcements; what is queued still goes out.
     pub fn leave(&mut self, now: Instant) {
+        self.withdraw_wills(now);
         self.discovery.leave(now);
     }
 

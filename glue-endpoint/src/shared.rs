@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::event::Event;
 use crate::memory::OwnRoom;
 use crate::notice::{Notice, Notices, Watchers};
+use crate::presence::TokenBoard;
 use crate::subscription::Mailbox;
 
 /// The one state behind all handles.
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
 pub(crate) struct Hub {
     mailboxes: DashMap<SubscriptionId, Arc<Mailbox>>,
     pub(crate) watchers: Watchers,
+    tokens: TokenBoard,
     /// Publishers wait here for room.
     writable: Notify,
     /// Publishers wait here for subscribers.
@@ -108,6 +110,10 @@ impl Shared {
         self.hub.watchers.watch()
     }
 
+    pub(crate) fn token_board(&self) -> &TokenBoard {
+        &self.hub.tokens
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.hub.stopped.load(Ordering::Acquire)
     }
@@ -130,7 +136,10 @@ impl Shared {
             if let Some(drained) = drained {
                 return drained;
             }
-            self.call(|engine, now| engine.drain(now, patience));
+            self.call(|engine, now| {
+                engine.withdraw_wills(now);
+                engine.drain(now, patience);
+            });
             over.await;
         }
     }
@@ -144,6 +153,7 @@ impl Shared {
         self.driver.close();
         self.hub.mailboxes.iter().for_each(|entry| entry.close());
         self.hub.watchers.close();
+        self.hub.tokens.close();
         self.hub.writable.notify_waiters();
         self.hub.interest.notify_waiters();
         self.hub.receipts.notify_waiters();
@@ -186,6 +196,7 @@ impl Hub {
                 Event::Discovery(event) => self.watchers.tell(Notice::of_discovery(event)),
                 Event::Topics(glue_topics::Event::InterestChanged) => self.interest.notify_waiters(),
                 Event::Topics(glue_topics::Event::ReceiptChanged) => self.receipts.notify_waiters(),
+                Event::Topics(glue_topics::Event::Token(event)) => self.tokens.note(&event),
                 Event::Topics(event) => self.watchers.tell(Notice::of_topics(event)),
                 Event::Writable => self.writable.notify_waiters(),
                 Event::Drained { complete } => {

@@ -56,6 +56,7 @@ mod name;
 mod names;
 mod output;
 mod peer;
+mod presence;
 mod publication;
 mod publications;
 mod publish;
@@ -68,6 +69,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod will;
 
 pub use batch::Batch;
 pub use cargo::Cargo;
@@ -77,8 +79,10 @@ pub use message::{Data, Gap, GapReason, Item, Message, Source};
 pub use name::{BRIDGE_TYPE, EndpointName, NameError, TopicName, TypeName};
 pub use output::{Delivery, Event};
 pub use peer::{PeerFacts, Wire};
+pub use presence::{Holder, TokenChanges, TokenError, TokenEvent};
 pub use publications::{PublicationId, PublishError};
 pub use receipt::Receipt;
 pub use stats::{Gaps, Received, Stats, TopicStats};
 pub use subscriptions::{SubscribeError, SubscriptionId};
 pub use topics::Topics;
+pub use will::{LastWill, WillError, WillId};

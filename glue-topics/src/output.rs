@@ -9,6 +9,7 @@ use crate::batch::Batch;
 use crate::cargo::Cargo;
 use crate::message::{Gap, GapReason, Message};
 use crate::name::{TopicName, TypeName};
+use crate::presence::TokenEvent;
 use crate::receipt::Bell;
 use crate::stats::Stats;
 use crate::subscriptions::SubscriptionId;
@@ -37,6 +38,8 @@ pub enum Event {
     },
     /// A [`crate::Receipt`] has learned something.
     ReceiptChanged,
+    /// A token is up or down. These are never dropped.
+    Token(TokenEvent),
     /// A peer uses a topic with another type: messages of that type do not pass. Told once for each peer and topic.
     TypeMismatch {
         /// The peer.
