@@ -43,7 +43,7 @@ use crate::subscription::{CallbackSubscription, Subscription};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Why an endpoint did not start. Nothing is left running.
@@ -227,7 +227,7 @@ impl Endpoint {
     ///
     /// Subscriptions end; publishing through any handle afterwards reaches nobody.
     ///
-    /// Cancel safe: a call that is dropped leaves the endpoint running.
+    /// Cancel safe: a call that is dropped leaves the endpoint running, but without its wills.
     pub async fn close(&self, patience: Duration) -> bool {
         let drained = self.shared.drain(patience).await;
         self.shared.stop();

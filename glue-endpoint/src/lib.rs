@@ -11,7 +11,9 @@ mod env;
 mod event;
 mod memory;
 mod notice;
+mod presence;
 mod publisher;
+mod receipt;
 mod report;
 mod roster;
 mod settings;
@@ -19,6 +21,7 @@ mod shared;
 mod slow;
 mod stats;
 mod subscription;
+mod typed;
 
 pub use config::{Config, ConfigError};
 pub use endpoint::{Endpoint, StartError};
@@ -29,17 +32,23 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    Data, Filter, Gap, GapReason, Gaps, Item, Message, NameError, PublishError, Received, Source, SubscribeError,
-    TopicStats,
+    Data, Filter, Gap, GapReason, Gaps, Holder, Item, Message, NameError, PublishError, Received, Source,
+    SubscribeError, TokenError, TokenEvent, TopicStats, WillError,
 };
 pub use glue_transport::PeerStats;
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
+pub use presence::{Token, TokenEvents, Will};
 pub use publisher::{Publisher, TryPublishError};
+pub use receipt::Receipt;
 pub use report::{PeerReport, Report, TopicReport};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};
+pub use typed::{
+    Codec, CodecError, DecodeFailure, Json, MessagePack, TypedItem, TypedMessage, TypedPublishError, TypedPublisher,
+    TypedSubscription,
+};
 
 /// The code in README.md compiles and runs.
 #[cfg(doctest)]

@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::event::Event;
 use crate::memory::OwnRoom;
 use crate::notice::{Notice, Notices, Watchers};
+use crate::presence::TokenBoard;
 use crate::subscription::Mailbox;
 
 /// The one state behind all handles.
@@ -35,10 +36,13 @@ pub(crate) struct Shared {
 pub(crate) struct Hub {
     mailboxes: DashMap<SubscriptionId, Arc<Mailbox>>,
     pub(crate) watchers: Watchers,
+    tokens: TokenBoard,
     /// Publishers wait here for room.
     writable: Notify,
     /// Publishers wait here for subscribers.
     interest: Notify,
+    /// Who wants to know where a message is waits here.
+    receipts: Notify,
     drained: Mutex<Option<bool>>,
     drain_over: Notify,
     stopped: AtomicBool,
@@ -86,6 +90,11 @@ impl Shared {
         &self.hub.interest
     }
 
+    /// Waits until more is known of what was published.
+    pub(crate) fn receipts(&self) -> &Notify {
+        &self.hub.receipts
+    }
+
     pub(crate) fn open(&self, id: SubscriptionId, mailbox: Arc<Mailbox>) {
         self.hub.mailboxes.insert(id, mailbox);
     }
@@ -99,6 +108,10 @@ impl Shared {
 
     pub(crate) fn watch(&self) -> Notices {
         self.hub.watchers.watch()
+    }
+
+    pub(crate) fn token_board(&self) -> &TokenBoard {
+        &self.hub.tokens
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -123,7 +136,10 @@ impl Shared {
             if let Some(drained) = drained {
                 return drained;
             }
-            self.call(|engine, now| engine.drain(now, patience));
+            self.call(|engine, now| {
+                engine.withdraw_wills(now);
+                engine.drain(now, patience);
+            });
             over.await;
         }
     }
@@ -137,8 +153,10 @@ impl Shared {
         self.driver.close();
         self.hub.mailboxes.iter().for_each(|entry| entry.close());
         self.hub.watchers.close();
+        self.hub.tokens.close();
         self.hub.writable.notify_waiters();
         self.hub.interest.notify_waiters();
+        self.hub.receipts.notify_waiters();
     }
 }
 
@@ -177,6 +195,8 @@ impl Hub {
                 Event::Pace { id, name, pace, .. } => self.watchers.tell(Some(Notice::of_pace(name, id, pace))),
                 Event::Discovery(event) => self.watchers.tell(Notice::of_discovery(event)),
                 Event::Topics(glue_topics::Event::InterestChanged) => self.interest.notify_waiters(),
+                Event::Topics(glue_topics::Event::ReceiptChanged) => self.receipts.notify_waiters(),
+                Event::Topics(glue_topics::Event::Token(event)) => self.tokens.note(&event),
                 Event::Topics(event) => self.watchers.tell(Notice::of_topics(event)),
                 Event::Writable => self.writable.notify_waiters(),
                 Event::Drained { complete } => {

@@ -20,6 +20,7 @@ use glue_net::{Chain, Content, Held, Instant};
 use crate::bundle::Bundle;
 use crate::message::GapReason;
 use crate::name::TopicName;
+use crate::receipt::Ticket;
 
 /// Something for one peer, to be cut into datagrams and carried there: control, a bundle, a skip notice, or an encoded
 /// classic message. A clone shares the body.
@@ -28,7 +29,7 @@ pub struct Cargo(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Bundle { bundle: Arc<Bundle>, barrier: Option<u64> },
+    Bundle { bundle: Arc<Bundle>, barrier: Option<u64>, ticket: Option<Arc<Ticket>> },
     Classic { body: Bytes, deadline: Instant, held: Option<Arc<Held>> },
     Control { number: u64, operations: Bytes },
     Skip(Skip),
@@ -44,8 +45,9 @@ struct Skip {
 }
 
 impl Cargo {
-    pub(crate) const fn bundle(bundle: Arc<Bundle>, barrier: Option<u64>) -> Self {
-        Self(Kind::Bundle { bundle, barrier })
+    /// `ticket`: somebody wants to know whether it arrives.
+    pub(crate) const fn bundle(bundle: Arc<Bundle>, barrier: Option<u64>, ticket: Option<Arc<Ticket>>) -> Self {
+        Self(Kind::Bundle { bundle, barrier, ticket })
     }
 
     pub(crate) const fn control(number: u64, operations: Bytes) -> Self {
@@ -66,7 +68,7 @@ impl Cargo {
     /// empty. Control stays as it is.
     pub fn skip(&mut self, reason: GapReason) {
         match &mut self.0 {
-            Kind::Bundle { bundle, barrier } => {
+            Kind::Bundle { bundle, barrier, .. } => {
                 let topic = bundle.topic.clone();
                 let (first, last, barrier) = (bundle.first, bundle.last, *barrier);
                 self.0 = Kind::Skip(Skip { topic, first, last, barrier, reason });
@@ -80,7 +82,7 @@ impl Cargo {
 impl Content for Cargo {
     fn encode_head(&self, now: Instant, out: &mut Vec<u8>) {
         match &self.0 {
-            Kind::Bundle { bundle, barrier } => {
+            Kind::Bundle { bundle, barrier, .. } => {
                 out.push(BUNDLE);
                 put_start(*barrier, out);
                 put_varint(out, bundle.count());
@@ -104,7 +106,9 @@ impl Content for Cargo {
 
     fn head_len(&self) -> usize {
         match &self.0 {
-            Kind::Bundle { bundle, barrier } => 1 + start_len(*barrier) + varint_len(bundle.count()) + MAX_VARINT_BYTES,
+            Kind::Bundle { bundle, barrier, .. } => {
+                1 + start_len(*barrier) + varint_len(bundle.count()) + MAX_VARINT_BYTES
+            }
             Kind::Classic { .. } => 0,
             Kind::Control { number, .. } => 1 + varint_len(*number),
             Kind::Skip(skip) => {
@@ -166,6 +170,12 @@ impl Content for Cargo {
         match &self.0 {
             Kind::Skip(skip) => skip.topic.as_ptr().addr(),
             _ => 0,
+        }
+    }
+
+    fn acknowledge(&self, body_bytes: usize) {
+        if let Kind::Bundle { ticket: Some(ticket), .. } = &self.0 {
+            ticket.acknowledge(body_bytes);
         }
     }
 

@@ -53,6 +53,15 @@ pub struct Config {
     /// Topics whose counters are kept when they are no longer in use, see [`crate::Topics::topic_stats`]. Default 4,096;
     /// any. Each costs about 250 bytes. Those of further topics are counted together.
     pub max_counted_topics: usize,
+    /// Tokens that this endpoint may hold, and that each peer may. Default 4,096; any. Each costs about 150 bytes, which
+    /// count as names. Further ones are refused; those of peers are counted.
+    pub max_tokens: usize,
+    /// Wills that this endpoint may have, and that each peer may. Default 64; any. Each costs about 200 bytes, which count as
+    /// names. Further ones are refused; those of peers are counted.
+    pub max_wills: usize,
+    /// Bytes of topics, types and payloads of this endpoint's wills, and of each peer's, which count as names. Default
+    /// 64 KiB; any. Each peer is told all of them at its start. Beyond, wills are refused; those of peers are counted.
+    pub max_will_bytes: usize,
     /// Events that wait to be polled. Default 1,024; at least 1. Further ones are dropped, and counted.
     pub max_events: usize,
 }
@@ -75,6 +84,9 @@ impl Default for Config {
             classic_hold: Duration::from_millis(20),
             initial_room_bytes: 1_000,
             max_counted_topics: 4_096,
+            max_tokens: 4_096,
+            max_wills: 64,
+            max_will_bytes: 64 << 10,
             max_events: 1_024,
         }
     }

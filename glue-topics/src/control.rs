@@ -4,13 +4,17 @@
 //! - 2 unsubscribe: filter (byte string).
 //! - 3 end: topic (byte string), sequence number (varint): of this run of the topic, which the receiver's interest
 //!   began, all that is below the number was sent, and nothing above will be. A later run begins with a start.
+//! - 16 to 20: claims, see `presence.rs` and `will.rs`.
 
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint};
 
+use crate::presence::ClaimOperation;
+
 /// An operation as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
+    Claim(ClaimOperation),
     End { topic: Bytes, next: u64 },
     Subscribe { filter: Bytes, type_name: Bytes },
     Unsubscribe { filter: Bytes },
@@ -44,7 +48,7 @@ fn read(reader: &mut Reader) -> Result<Operation, DecodeError> {
         SUBSCRIBE => Ok(Operation::Subscribe { filter: reader.bytes()?, type_name: reader.bytes()? }),
         UNSUBSCRIBE => Ok(Operation::Unsubscribe { filter: reader.bytes()? }),
         END => Ok(Operation::End { topic: reader.bytes()?, next: reader.varint()? }),
-        _ => Err(DecodeError::Malformed("control operation")),
+        kind => ClaimOperation::read(kind, reader).map(Operation::Claim),
     }
 }
 

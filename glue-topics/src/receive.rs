@@ -74,6 +74,7 @@ impl Topics {
     /// `None`: malformed, without effect.
     fn apply(&mut self, from: PeerId, operation: Operation) -> Option<()> {
         match operation {
+            Operation::Claim(operation) => self.apply_claim(from, operation),
             Operation::End { topic, next } => {
                 self.with_peer(from, |incoming, sink| incoming.handle_end(&topic, next, sink))
             }

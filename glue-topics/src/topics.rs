@@ -13,6 +13,7 @@ use crate::message::GapReason;
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
+use crate::presence::Presence;
 use crate::publications::Publications;
 use crate::stats::{Ledger, Received, Stats, TopicStats};
 use crate::stream::Sink;
@@ -41,6 +42,7 @@ pub struct Topics {
     pub(crate) held: Gauge,
     /// Names that peers made us remember.
     pub(crate) names: Gauge,
+    pub(crate) presence: Presence,
 }
 
 impl Topics {
@@ -65,6 +67,7 @@ impl Topics {
             holds: VecDeque::new(),
             held: Gauge::default(),
             names: Gauge::default(),
+            presence: Presence::default(),
         })
     }
 
@@ -120,16 +123,20 @@ impl Topics {
         if self.peers.get(&id).is_some_and(|peer| peer.is_native() != (facts.wire == Wire::Native)) {
             self.handle_peer_gone(id);
         }
+        // Its tokens bear its name, which may be another now.
+        self.set_there(id, false);
         match self.peers.get_mut(&id) {
             Some(peer) => peer.renew(facts),
             None => {
                 let mut peer = Peer::new(facts, &self.config, &self.held, &self.names);
                 if peer.is_native() {
                     self.subscriptions.declared_filters().for_each(|filter| peer.declare(filter, false, true));
+                    self.declare_claims_to(&mut peer);
                 }
                 self.peers.insert(id, peer);
             }
         }
+        self.set_there(id, true);
         self.owing.insert(id);
         self.renew_publications(id);
     }
@@ -164,6 +171,7 @@ impl Topics {
             incoming.give_up(GapReason::PublisherGone, sink);
             incoming.close(sink);
         });
+        self.set_there(id, false);
         self.peers.remove(&id);
         self.owing.remove(&id);
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
@@ -182,7 +190,7 @@ impl Topics {
     fn take_cargo(&mut self) -> Option<(PeerId, Cargo)> {
         while let Some(id) = self.owing.pop_first() {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.flush(id, &self.subscriptions, &mut self.outputs);
+                peer.flush(id, (&self.subscriptions, &self.presence), &mut self.outputs);
             }
         }
         self.outputs.cargo.pop_front()
@@ -200,7 +208,10 @@ impl Topics {
         if std::mem::take(&mut self.outputs.interest_changed) {
             return Some(Event::InterestChanged);
         }
-        self.outputs.events.pop_front()
+        if self.outputs.bell.take() {
+            return Some(Event::ReceiptChanged);
+        }
+        self.outputs.events.pop_front().or_else(|| self.presence.changes.take().map(Event::Token))
     }
 
     /// What was done so far.
