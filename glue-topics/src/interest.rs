@@ -39,11 +39,12 @@ impl Interest {
         old.is_some()
     }
 
-    /// A filter with wildcards takes those types that fit; that others do not is no mismatch.
+    /// A filter with wildcards takes those types that fit; that others do not is no mismatch. A peer whose filters take too
+    /// long to look through gets the topic.
     pub(crate) fn wants(&self, topic: &TopicName, type_name: &TypeName) -> Wanted {
         let exact = self.0.exact(topic);
         let takes = |wanted: &TypeName| wanted.takes(type_name);
-        if exact.is_some_and(takes) || self.0.any_pattern(topic, takes) {
+        if exact.is_some_and(takes) || self.0.any_pattern(topic, MOST_STEPS, takes) {
             return Wanted::Yes;
         }
         exact.map_or(Wanted::No, |wanted| Wanted::Mismatch(wanted.clone()))
@@ -54,5 +55,8 @@ fn cost(filter: &Filter, type_name: &TypeName) -> usize {
     INTEREST_BYTES + filter.len() + type_name.len()
 }
 
+/// Topics of up to five levels never need more, and longer ones only if filters begin in all ways that there are. Without
+/// it 128 such filters, and `#` that is taken back, held up a publisher of 10,000 topics of eight levels for 2.1 s.
+const MOST_STEPS: usize = 64;
 /// What an entry takes beside its names.
 const INTEREST_BYTES: usize = 150;

@@ -120,7 +120,7 @@ impl Subscriptions {
             ids.extend(list.iter().filter(|(_, wanted)| takes(wanted)).map(|(id, _)| *id));
         };
         add(exact);
-        self.by_filter.any_pattern(topic, |list| {
+        self.by_filter.any_pattern(topic, usize::MAX, |list| {
             add(list);
             false
         });

@@ -145,6 +145,26 @@ fn filters_with_wildcards_count_for_the_limits_of_interest() {
     assert_eq!(world.nodes[0].names_bytes(), 0);
 }
 
+#[test]
+fn filters_that_take_too_long_to_look_through_get_what_they_may_match() {
+    let (shallow, deep) = ("a/a/a/a", "a/a/a/a/a/a/a/a");
+    let mut world = World::new(2);
+    for bits in 0..128 {
+        let levels = (0..7).map(|level| if bits >> level & 1 == 1 { "+/" } else { "a/" });
+        world.nodes[1].subscribe(&format!("{}+/x", levels.collect::<String>()), "").unwrap();
+    }
+    world.settle();
+    let to = |world: &mut World, topic| {
+        let id = world.nodes[0].publication(topic, "").unwrap();
+        world.nodes[0].interested(id).len()
+    };
+    assert_eq!((to(&mut world, shallow), to(&mut world, deep)), (0, 1));
+    let own = world.nodes[1].publication(deep, "").unwrap();
+    let (now, wall) = (world.now, world.wall());
+    world.nodes[1].publish(now, wall, own, SECOND, "x").unwrap();
+    assert!(world.nodes[1].poll_delivery().is_none(), "own subscriptions are looked through");
+}
+
 /// The body of what node 1 tells of itself to one that joins.
 fn told(world: &mut World) -> Vec<usize> {
     let node = &mut world.nodes[1];
