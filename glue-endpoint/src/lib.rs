@@ -9,6 +9,7 @@ mod endpoint;
 mod engine;
 mod env;
 mod event;
+mod history;
 mod memory;
 mod notice;
 mod publisher;
@@ -29,9 +30,11 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    Data, Gap, GapReason, Gaps, Item, Message, PublishError, Received, Source, SubscribeError, TopicStats,
+    Data, Gap, GapReason, Gaps, History, Item, Message, PublishError, Received, Source, SubscribeError, TopicStats,
+    Wish,
 };
 pub use glue_transport::PeerStats;
+pub use history::{PublisherOptions, SubscribeOptions};
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
 pub use publisher::{Publisher, TryPublishError};

@@ -33,6 +33,10 @@ impl Publisher {
         Ok(Self { shared, id })
     }
 
+    pub(crate) const fn of(shared: Arc<Shared>, id: PublicationId) -> Self {
+        Self { shared, id }
+    }
+
     /// Publishes a message to live for `expiry`. Returns when it is on its way; waits while a subscriber's queue is full, but
     /// not for one that takes nothing ([`crate::Pace`]).
     ///

@@ -131,7 +131,10 @@ impl Topics {
         publication.next_sequence += 1;
         publication.counts.published_bytes += len as u64;
         self.stats.published += 1;
-        if publication.has_served() {
+        if let Some(store) = publication.store_mut() {
+            store.note(post.sequence, len == 0);
+        }
+        if publication.has_served() || publication.store().is_some() {
             publication.lay(&post, &mut self.outputs, &mut self.stats);
         } else {
             publication.note_missed(post.sequence, post.sequence, &mut self.stats);
@@ -187,6 +190,11 @@ impl Topics {
 
     /// Finds out whether a peer gets the topic's publication, if there is one.
     pub(crate) fn reconsider(&mut self, id: PeerId, topic: &str) {
+        self.reconsider_from(id, topic, 0);
+    }
+
+    /// As [`Topics::reconsider`]; if it gets it anew, with the last `wish` messages of what is kept.
+    pub(crate) fn reconsider_from(&mut self, id: PeerId, topic: &str, wish: u64) {
         let Some(publication) = self.publications.by_topic_mut(topic) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
@@ -198,7 +206,7 @@ impl Topics {
         let wanted = peer.interest.wants(&source.topic_name, &source.topic_type);
         let goes = publication.goes_to(id);
         if wanted == Wanted::Yes && !goes {
-            publication.add(id, peer, outputs, stats);
+            publication.add(id, peer, wish, outputs, stats);
         } else if wanted != Wanted::Yes && goes && publication.remove(id, outputs, stats) {
             peer.end(publication.source.topic_name.clone(), publication.next_sequence);
             self.owing.insert(id);
