@@ -383,12 +383,8 @@ impl Publication {
     }
 
     fn recompute(&mut self, outputs: &mut Outputs) {
-        self.room = self
-            .native
-            .iter()
-            .map(|target| target.room)
-            .min()
-            .unwrap_or(self.store.as_ref().map_or(0, |_| STORED_BYTES));
+        let alone = if self.store.is_some() { STORED_BYTES } else { 0 };
+        self.room = self.native.iter().map(|target| target.room).min().unwrap_or(alone);
         let native = self.native.iter().map(|target| (target.peer, target.reachable && target.served));
         let classic = self.classic.iter().map(|target| (target.peer, target.reachable && target.served));
         let reachable: Vec<_> = native.chain(classic).filter(|(_, gets)| *gets).map(|(peer, _)| peer).collect();

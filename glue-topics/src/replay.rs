@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::batch::Batch;
-use crate::message::GapReason;
+use crate::message::{Gap, GapReason};
+use crate::name::TypeName;
 use crate::run::{Mark, Splice};
 use crate::stream::{Budget, Part, Piece, Sink, Stream};
 use crate::subscriptions::SubscriptionId;
@@ -67,7 +68,7 @@ impl Stream {
         }
         budget.add(part.bytes());
         let pending = self.later.entry(barrier).or_default();
-        pending.start = pending.start.or(splice.map(|splice| (first, splice)));
+        pending.start = pending.start.or_else(|| splice.map(|splice| (first, splice)));
         pending.pieces.push((first, last, part));
         true
     }
@@ -110,6 +111,23 @@ impl Stream {
             (0..added).for_each(|_| budget.add(bytes));
             self.received.duplicates += u64::from(added == 0);
             sink.stats.duplicates += u64::from(added == 0);
+        }
+        self.tell_what_is_no_longer_kept(sink);
+    }
+
+    /// Who was here before the publisher was gone, and goes on with it: what was published meanwhile, and is not kept.
+    fn tell_what_is_no_longer_kept(&self, sink: &mut Sink<'_>) {
+        let type_name = self.source.as_ref().map(|source| &source.topic_type);
+        let ids = sink.subscriptions.matching(&self.topic, type_name).ids;
+        let place = (sink.endpoint_id, self.topic.clone());
+        for id in ids.iter().filter(|id| **id <= self.run.asked()) {
+            let (had, floor) = (sink.cursors.next(&place, sink.incarnation, *id), self.floor(*id, sink));
+            if had > 0 && had < floor {
+                let source = self.source.clone();
+                let source = source.unwrap_or_else(|| sink.source(self.topic.clone(), TypeName::any()));
+                let gap = Gap { source, from: had, to: floor - 1, reason: GapReason::PublisherGone };
+                sink.outputs.deliver(&Arc::from([*id]), Batch::of_gap(Some(sink.peer), gap));
+            }
         }
     }
 

@@ -219,8 +219,7 @@ fn late_join(seed: u64) -> usize {
     let mut rng = Rng::new(seed);
     let mut world = World::new(3);
     world.rng = Rng::new(seed ^ 1);
-    let duplicate = if rng.chance(0.5) { 0.2 } else { 0.0 };
-    world.fate = Fate { shuffle: true, duplicate, expire: 0.0 };
+    world.fate = Fate { shuffle: true, duplicate: 0.0, expire: 0.0 };
     let policies = [ALL, History::Last(7), History::Last(30), History::Retained];
     let policy = policies[usize::try_from(rng.below(4)).unwrap()];
     world.keep(0, "a", policy);
@@ -281,7 +280,11 @@ fn check(
 ) {
     let items = world.items(sub.node, sub.id);
     if items.is_empty() {
-        assert!(!sub.live, "{:?} got nothing", sub.id);
+        assert!(
+            !sub.live,
+            "{:?} of node {} with {:?}, {policy:?}, joined at {before}, got nothing",
+            sub.id, sub.node, sub.wish
+        );
         return;
     }
     let spans: Vec<_> = items.iter().map(span).collect();
@@ -290,7 +293,11 @@ fn check(
         if sub.wish == Wish::None { pair[0].1 < pair[1].0 } else { pair[0].1 + 1 == pair[1].0 }
     };
     let is_order = spans.windows(2).all(follows);
-    assert!(is_order, "{:?} of node {} with {:?}, {policy:?}, joined at {before}: {spans:?}", sub.id, sub.node, sub.wish);
+    assert!(
+        is_order,
+        "{:?} of node {} with {:?}, {policy:?}, joined at {before}: {spans:?}",
+        sub.id, sub.node, sub.wish
+    );
     let (first, to) = (spans[0].0, spans[spans.len() - 1].1);
     for gap in world.gaps(sub.node, sub.id) {
         assert_eq!(gap.reason, GapReason::Expired);
