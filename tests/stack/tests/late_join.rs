@@ -18,7 +18,12 @@ fn plan(seed: u64, rough: bool) -> LatePlan {
 
 /// A loss of 0, 5, 20 or 40 %, duplicates and overtaking.
 fn link(seed: u64) -> Link {
-    let loss = [0.0, 0.05, 0.2, 0.4][usize::try_from(seed / 4 % 4).unwrap()];
+    let loss = match seed / 4 % 4 {
+        0 => 0.0,
+        1 => 0.05,
+        2 => 0.2,
+        _ => 0.4,
+    };
     let (latency, jitter) = (Duration::from_millis(1), Duration::from_millis(2));
     Link::lossy(loss).latency(latency).jitter(jitter).duplicate(0.05).reorder(0.1, Duration::from_millis(5))
 }
