@@ -71,7 +71,7 @@ impl Cargo {
         match &mut self.0 {
             Kind::Bundle { bundle, mark } => {
                 let topic = bundle.topic.clone();
-                let (first, last, mark) = (bundle.first, bundle.last, *mark);
+                let (first, last, mark) = (bundle.first, bundle.last, std::mem::take(mark));
                 self.0 = Kind::Skip(Skip { topic, first, last, mark, reason });
             }
             Kind::Classic { body, held, .. } => (*body, *held) = (Bytes::new(), None),
@@ -156,7 +156,7 @@ impl Content for Cargo {
     fn merge(&mut self, next: &Self) -> bool {
         let (Kind::Skip(skip), Kind::Skip(next)) = (&mut self.0, &next.0) else { return false };
         let joins = next.first == skip.last + 1
-            && next.mark.follows(skip.mark)
+            && next.mark.follows(&skip.mark)
             && next.reason == skip.reason
             && next.topic == skip.topic;
         if joins {

@@ -110,8 +110,8 @@ impl Incoming {
         Some(())
     }
 
-    pub(crate) fn handle_skip(&mut self, topic: &[u8], skipped: &Skipped, sink: &mut Sink<'_>) {
-        let Skipped { mark, first, last, reason } = *skipped;
+    pub(crate) fn handle_skip(&mut self, topic: &[u8], skipped: Skipped, sink: &mut Sink<'_>) {
+        let Skipped { mark, first, last, reason } = skipped;
         match self.stream(topic, sink) {
             None => sink.stats.malformed += 1,
             Some(None) => {

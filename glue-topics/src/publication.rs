@@ -71,7 +71,8 @@ impl Target {
         match self.splice {
             None if is_first => Mark::Start(self.barrier),
             None => Mark::Plain,
-            Some(splice) => Mark::Of(self.barrier, is_first.then_some(splice)),
+            Some(splice) if is_first => Mark::StartOf(Box::new((self.barrier, splice))),
+            Some(_) => Mark::Of(self.barrier),
         }
     }
 }

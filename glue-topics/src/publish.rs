@@ -131,10 +131,8 @@ impl Topics {
         publication.next_sequence += 1;
         publication.counts.published_bytes += len as u64;
         self.stats.published += 1;
-        if let Some(store) = publication.store_mut() {
-            store.note(post.sequence, len == 0);
-        }
-        if publication.has_served() || publication.store().is_some() {
+        let is_kept = publication.store_mut().map(|store| store.note(post.sequence, len == 0)).is_some();
+        if is_kept || publication.has_served() {
             publication.lay(&post, &mut self.outputs, &mut self.stats);
         } else {
             publication.note_missed(post.sequence, post.sequence, &mut self.stats);

@@ -30,7 +30,7 @@ impl Topics {
             Ok(Head::Control { number }) => self.handle_control(from, number, body),
             Ok(Head::Skip { mark, reason, first, last, topic }) => {
                 let skipped = Skipped { mark, first, last, reason };
-                self.with_peer(from, |incoming, sink| incoming.handle_skip(&topic, &skipped, sink));
+                self.with_peer(from, |incoming, sink| incoming.handle_skip(&topic, skipped, sink));
             }
         }
     }
@@ -62,7 +62,10 @@ impl Topics {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let release = self.holds.front().map(|(_, hold)| hold.due);
-        [release, self.outputs.history_due].into_iter().flatten().min()
+        match self.outputs.history_due {
+            None => release,
+            Some(due) => Some(release.map_or(due, |release| release.min(due))),
+        }
     }
 
     fn handle_control(&mut self, from: PeerId, number: u64, body: Bytes) {

@@ -32,17 +32,17 @@ pub(crate) struct Pending {
 
 impl Run {
     /// Whether what has this mark goes on with it.
-    pub(crate) fn goes_on_with(&self, mark: Mark) -> bool {
+    pub(crate) fn goes_on_with(&self, mark: &Mark) -> bool {
         match mark {
             Mark::Plain => self.barrier.is_none(),
-            Mark::Of(barrier, None) => self.barrier == Some(barrier),
-            Mark::Start(_) | Mark::Of(_, Some(_)) => false,
+            Mark::Of(barrier) => self.barrier == Some(*barrier),
+            Mark::Start(_) | Mark::StartOf(_) => false,
         }
     }
 
     /// Whether the mark names another run.
-    pub(crate) fn is_other(&self, mark: Mark) -> bool {
-        matches!(mark, Mark::Of(barrier, _) if self.barrier != Some(barrier))
+    pub(crate) fn is_other(&self, mark: &Mark) -> bool {
+        mark.name().is_some() && mark.name() != self.barrier
     }
 
     /// The newest subscription whose wish was known when it began.
@@ -60,7 +60,7 @@ impl Stream {
     /// Holds a piece of a run that is to come. False: the run is over.
     pub(crate) fn hold_later(&mut self, piece: Piece, budget: &mut Budget, sink: &mut Sink<'_>) -> bool {
         let Piece { first, last, mark, part } = piece;
-        let Mark::Of(barrier, splice) = mark else { return false };
+        let Some(barrier) = mark.name() else { return false };
         if self.run.barrier.is_some_and(|now| barrier < now) {
             sink.stats.duplicates += 1;
             self.received.duplicates += 1;
@@ -68,7 +68,9 @@ impl Stream {
         }
         budget.add(part.bytes());
         let pending = self.later.entry(barrier).or_default();
-        pending.start = pending.start.or_else(|| splice.map(|splice| (first, splice)));
+        if let Mark::StartOf(start) = mark {
+            pending.start.get_or_insert((first, start.1));
+        }
         pending.pieces.push((first, last, part));
         true
     }

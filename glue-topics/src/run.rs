@@ -8,15 +8,17 @@ use glue_net::wire::{DecodeError, Reader, put_varint, varint_len};
 use crate::subscriptions::SubscriptionId;
 
 /// How a head marks the run that its cargo belongs to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Mark {
     /// It goes on with a run that is known by its numbers.
     #[default]
     Plain,
     /// The first of a run, and how many ends the peer must have seen before.
     Start(u64),
-    /// Of the run with this barrier; the first cargo says where the run stands.
-    Of(u64, Option<Splice>),
+    /// Of the run with this barrier.
+    Of(u64),
+    /// The first of such a run. Boxed, since every cargo of every peer has room for a mark: 4 % of a fan-out.
+    StartOf(Box<(u64, Splice)>),
 }
 
 /// Where a run joins history to what is published live.
@@ -32,47 +34,53 @@ pub(crate) struct Splice {
 
 impl Mark {
     /// The barrier, if it is the first of its run.
-    pub(crate) const fn start(self) -> Option<u64> {
+    pub(crate) fn start(&self) -> Option<u64> {
         match self {
-            Self::Start(barrier) | Self::Of(barrier, Some(_)) => Some(barrier),
-            Self::Plain | Self::Of(_, None) => None,
+            Self::Start(barrier) => Some(*barrier),
+            Self::StartOf(start) => Some(start.0),
+            Self::Plain | Self::Of(_) => None,
+        }
+    }
+
+    /// The barrier, if it names its run.
+    pub(crate) fn name(&self) -> Option<u64> {
+        match self {
+            Self::Of(barrier) => Some(*barrier),
+            Self::StartOf(start) => Some(start.0),
+            Self::Plain | Self::Start(_) => None,
         }
     }
 
     /// Whether what has this mark may follow what has the mark `before` in one cargo.
-    pub(crate) const fn follows(self, before: Self) -> bool {
-        match (before, self) {
-            (Self::Plain | Self::Start(_), Self::Plain) => true,
-            (Self::Of(before, _), Self::Of(barrier, None)) => before == barrier,
-            _ => false,
-        }
+    pub(crate) fn follows(&self, before: &Self) -> bool {
+        self.start().is_none() && self.name() == before.name()
     }
 
-    pub(crate) fn put(self, out: &mut Vec<u8>) {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
         match self {
             Self::Plain => out.push(0),
             Self::Start(barrier) => {
                 out.push(FLAG_START);
-                put_varint(out, barrier);
+                put_varint(out, *barrier);
             }
-            Self::Of(barrier, splice) => {
-                out.push(FLAG_NAMED | if splice.is_some() { FLAG_START } else { 0 });
-                put_varint(out, barrier);
-                if let Some(Splice { begin, live, asked }) = splice {
-                    put_varint(out, begin);
-                    put_varint(out, live);
-                    put_varint(out, asked.0);
-                }
+            Self::Of(barrier) => {
+                out.push(FLAG_NAMED);
+                put_varint(out, *barrier);
+            }
+            Self::StartOf(start) => {
+                let (barrier, Splice { begin, live, asked }) = **start;
+                out.push(FLAG_NAMED | FLAG_START);
+                [barrier, begin, live, asked.0].into_iter().for_each(|number| put_varint(out, number));
             }
         }
     }
 
-    pub(crate) fn len(self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Plain => 1,
-            Self::Start(barrier) | Self::Of(barrier, None) => 1 + varint_len(barrier),
-            Self::Of(barrier, Some(splice)) => {
-                let Splice { begin, live, asked } = splice;
+            Self::Start(barrier) | Self::Of(barrier) => 1 + varint_len(*barrier),
+            Self::StartOf(start) => {
+                let (barrier, Splice { begin, live, asked }) = **start;
                 1 + varint_len(barrier) + varint_len(begin) + varint_len(live) + varint_len(asked.0)
             }
         }
@@ -88,13 +96,13 @@ impl Mark {
             return Ok(Self::Start(barrier));
         }
         if flags & FLAG_START == 0 {
-            return Ok(Self::Of(barrier, None));
+            return Ok(Self::Of(barrier));
         }
         let (begin, live, asked) = (reader.varint()?, reader.varint()?, SubscriptionId(reader.varint()?));
         if begin > live {
             return Err(DecodeError::Malformed("a run's begin"));
         }
-        Ok(Self::Of(barrier, Some(Splice { begin, live, asked })))
+        Ok(Self::StartOf(Box::new((barrier, Splice { begin, live, asked }))))
     }
 }
 
@@ -108,13 +116,13 @@ mod tests {
     #[test]
     fn marks_read_back() {
         let splice = Splice { begin: 3, live: 400, asked: SubscriptionId(70) };
-        for mark in [Mark::Plain, Mark::Start(9), Mark::Of(300, None), Mark::Of(1, Some(splice))] {
+        for mark in [Mark::Plain, Mark::Start(9), Mark::Of(300), Mark::StartOf(Box::new((1, splice)))] {
             let mut out = Vec::new();
             mark.put(&mut out);
             assert_eq!(out.len(), mark.len());
             assert_eq!(Mark::read(&mut Reader::new(out.into())), Ok(mark));
         }
-        let lie = Mark::Of(1, Some(Splice { begin: 5, live: 4, ..splice }));
+        let lie = Mark::StartOf(Box::new((1, Splice { begin: 5, live: 4, ..splice })));
         let mut out = Vec::new();
         lie.put(&mut out);
         assert!(Mark::read(&mut Reader::new(out.into())).is_err());

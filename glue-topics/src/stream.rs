@@ -136,13 +136,13 @@ impl Stream {
     /// Takes a piece, and delivers what is in order. `ends_seen` counts the ends that the peer told.
     pub(crate) fn accept(&mut self, piece: Piece, ends_seen: u64, budget: &mut Budget, sink: &mut Sink<'_>) {
         let Piece { first, last, mark, part } = piece;
-        if self.run.goes_on_with(mark) && self.ends.is_empty() && self.sequencer.pass(first, last) {
+        if self.run.goes_on_with(&mark) && self.ends.is_empty() && self.sequencer.pass(first, last) {
             self.deliver(first, last, part, sink);
             return;
         }
+        let is_other = self.run.is_other(&mark);
         let piece = Piece { first, last, mark, part };
-        let is_new =
-            if self.run.is_other(mark) { self.hold_later(piece, budget, sink) } else { self.hold(piece, budget, sink) };
+        let is_new = if is_other { self.hold_later(piece, budget, sink) } else { self.hold(piece, budget, sink) };
         if is_new {
             self.drain(ends_seen, budget, sink);
             let waits = u64::from(self.sequencer.first_held().is_some_and(|held| held <= first));
