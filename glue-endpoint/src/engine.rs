@@ -43,7 +43,7 @@ pub struct Engine {
     pub(crate) topics: Topics,
     pub(crate) roster: Roster,
     pub(crate) events: VecDeque<Event>,
-    clock: WallClock,
+    pub(crate) clock: WallClock,
     /// When to look again whether open bundles are to leave.
     held_until: Option<Instant>,
     /// Numbers the messages handed to the transport.
@@ -111,7 +111,7 @@ impl Engine {
 
     // ---- what the application asks for ----
 
-    /// Subscribes to a topic, or with `#` to all.
+    /// Subscribes to a topic, or to all that a filter with wildcards matches.
     ///
     /// # Errors
     /// [`SubscribeError`]; nothing was changed.
@@ -150,15 +150,8 @@ impl Engine {
         expiry: Duration,
         payload: impl Into<Data<'a>>,
     ) -> Result<Option<u64>, PublishError> {
-        let congested = &self.watch.congested;
-        if !congested.is_empty() && self.topics.interested(id).iter().any(|peer| congested.contains(peer)) {
-            self.stats.publishes_held_back += 1;
-            self.topics.note_held_back(id);
-            return Ok(None);
-        }
         let payload = payload.into();
-        let limit = self.config.topics.max_message_bytes;
-        if payload.len() <= limit && !self.has_memory(now, id, payload.len()) {
+        if !self.has_room(now, id, payload.len()) {
             return Ok(None);
         }
         let sequence = self.topics.publish(now, self.clock.wall(now), id, expiry, payload)?;

@@ -13,6 +13,7 @@ mod history;
 mod memory;
 mod notice;
 mod publisher;
+mod receipt;
 mod report;
 mod roster;
 mod settings;
@@ -30,14 +31,15 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    Data, Gap, GapReason, Gaps, History, Item, Message, PublishError, Received, Source, SubscribeError, TopicStats,
-    Wish,
+    Data, Filter, Gap, GapReason, Gaps, History, Item, Message, NameError, PublishError, Received, Source,
+    SubscribeError, TopicStats, Wish,
 };
 pub use glue_transport::PeerStats;
 pub use history::{PublisherOptions, SubscribeOptions};
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
 pub use publisher::{Publisher, TryPublishError};
+pub use receipt::Receipt;
 pub use report::{PeerReport, Report, TopicReport};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;

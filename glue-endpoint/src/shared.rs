@@ -39,6 +39,8 @@ pub(crate) struct Hub {
     writable: Notify,
     /// Publishers wait here for subscribers.
     interest: Notify,
+    /// Who wants to know where a message is waits here.
+    receipts: Notify,
     drained: Mutex<Option<bool>>,
     drain_over: Notify,
     stopped: AtomicBool,
@@ -86,6 +88,11 @@ impl Shared {
         &self.hub.interest
     }
 
+    /// Waits until more is known of what was published.
+    pub(crate) fn receipts(&self) -> &Notify {
+        &self.hub.receipts
+    }
+
     pub(crate) fn open(&self, id: SubscriptionId, mailbox: Arc<Mailbox>) {
         self.hub.mailboxes.insert(id, mailbox);
     }
@@ -107,7 +114,7 @@ impl Shared {
 
     /// Gives back the credit for bytes that came from peers.
     pub(crate) fn give_back(&self, taken: &BTreeMap<PeerId, usize>) {
-        self.call(|engine, _| taken.iter().for_each(|(peer, bytes)| engine.handle_taken(*peer, *bytes)));
+        self.driver.note(|engine, _| taken.iter().for_each(|(peer, bytes)| engine.handle_taken(*peer, *bytes)));
     }
 
     /// Waits until all is acknowledged, for `patience` at most.
@@ -139,6 +146,7 @@ impl Shared {
         self.hub.watchers.close();
         self.hub.writable.notify_waiters();
         self.hub.interest.notify_waiters();
+        self.hub.receipts.notify_waiters();
     }
 }
 
@@ -177,6 +185,7 @@ impl Hub {
                 Event::Pace { id, name, pace, .. } => self.watchers.tell(Some(Notice::of_pace(name, id, pace))),
                 Event::Discovery(event) => self.watchers.tell(Notice::of_discovery(event)),
                 Event::Topics(glue_topics::Event::InterestChanged) => self.interest.notify_waiters(),
+                Event::Topics(glue_topics::Event::ReceiptChanged) => self.receipts.notify_waiters(),
                 Event::Topics(event) => self.watchers.tell(Notice::of_topics(event)),
                 Event::Writable => self.writable.notify_waiters(),
                 Event::Drained { complete } => {

@@ -22,6 +22,7 @@ use glue_net::{Chain, Content, Held, Instant};
 use crate::bundle::Bundle;
 use crate::message::GapReason;
 use crate::name::TopicName;
+use crate::receipt::Ticket;
 use crate::run::Mark;
 
 /// Something for one peer, to be cut into datagrams and carried there: control, a bundle, a skip notice, or an encoded
@@ -31,7 +32,7 @@ pub struct Cargo(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Bundle { bundle: Arc<Bundle>, mark: Mark },
+    Bundle { bundle: Arc<Bundle>, mark: Mark, ticket: Option<Arc<Ticket>> },
     Classic { body: Bytes, deadline: Instant, held: Option<Arc<Held>> },
     Control { number: u64, operations: Bytes },
     Skip(Skip),
@@ -47,8 +48,9 @@ struct Skip {
 }
 
 impl Cargo {
-    pub(crate) const fn bundle(bundle: Arc<Bundle>, mark: Mark) -> Self {
-        Self(Kind::Bundle { bundle, mark })
+    /// `ticket`: somebody wants to know whether it arrives.
+    pub(crate) const fn bundle(bundle: Arc<Bundle>, mark: Mark, ticket: Option<Arc<Ticket>>) -> Self {
+        Self(Kind::Bundle { bundle, mark, ticket })
     }
 
     pub(crate) const fn control(number: u64, operations: Bytes) -> Self {
@@ -69,7 +71,7 @@ impl Cargo {
     /// empty. Control stays as it is.
     pub fn skip(&mut self, reason: GapReason) {
         match &mut self.0 {
-            Kind::Bundle { bundle, mark } => {
+            Kind::Bundle { bundle, mark, .. } => {
                 let topic = bundle.topic.clone();
                 let (first, last, mark) = (bundle.first, bundle.last, std::mem::take(mark));
                 self.0 = Kind::Skip(Skip { topic, first, last, mark, reason });
@@ -83,7 +85,7 @@ impl Cargo {
 impl Content for Cargo {
     fn encode_head(&self, now: Instant, out: &mut Vec<u8>) {
         match &self.0 {
-            Kind::Bundle { bundle, mark } => {
+            Kind::Bundle { bundle, mark, .. } => {
                 out.push(BUNDLE);
                 mark.put(out);
                 put_varint(out, bundle.count());
@@ -107,7 +109,7 @@ impl Content for Cargo {
 
     fn head_len(&self) -> usize {
         match &self.0 {
-            Kind::Bundle { bundle, mark } => 1 + mark.len() + varint_len(bundle.count()) + MAX_VARINT_BYTES,
+            Kind::Bundle { bundle, mark, .. } => 1 + mark.len() + varint_len(bundle.count()) + MAX_VARINT_BYTES,
             Kind::Classic { .. } => 0,
             Kind::Control { number, .. } => 1 + varint_len(*number),
             Kind::Skip(skip) => {
@@ -169,6 +171,12 @@ impl Content for Cargo {
         match &self.0 {
             Kind::Skip(skip) => skip.topic.as_ptr().addr(),
             _ => 0,
+        }
+    }
+
+    fn acknowledge(&self, body_bytes: usize) {
+        if let Kind::Bundle { ticket: Some(ticket), .. } = &self.0 {
+            ticket.acknowledge(body_bytes);
         }
     }
 

@@ -18,14 +18,14 @@ pub struct Config {
     /// Subscriptions of this endpoint at one time. Default 65,536; at least 1. Each costs about 200 bytes, and one
     /// entry of interest at every native peer.
     pub max_subscriptions: usize,
-    /// Publications of this endpoint in use at one time. Default 65,536; at least 1. Each costs about 500 bytes, and
+    /// Publications of this endpoint in use at one time. Default 65,536; at least 1. Each costs about 800 bytes, and
     /// while a bundle is open what fits one datagram.
     pub max_publications: usize,
     /// Publications that are no longer in use, but whose sequence numbers are remembered, so that one that is used
     /// again goes on where it stopped. Default 4,096; any. The longest unused goes first; a topic that was forgotten
     /// and is published again starts above every number that was ever used, not at 1.
     pub max_idle_publications: usize,
-    /// Topics that one peer may be interested in. Default 65,536; at least 1. Each costs about 150 bytes. Interest
+    /// Filters of topics that one peer may be interested in. Default 65,536; at least 1. Each costs about 150 bytes. Interest
     /// beyond is refused: counted, and told as [`crate::Event::InterestRefused`].
     pub max_interest_per_peer: usize,
     /// Topics of one peer whose order is kept. Default 65,536; at least 1. Each costs about 300 bytes. A bundle of a

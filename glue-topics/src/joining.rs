@@ -10,9 +10,10 @@ use glue_net::{Chain, Instant, PeerId};
 use crate::batch::{Age, Batch};
 use crate::bundle::{Bundle, Header};
 use crate::config::Config;
+use crate::filter::Filter;
 use crate::history::{History, Wish};
 use crate::message::{Gap, GapReason, Item, Source};
-use crate::name::{Filter, TopicName};
+use crate::name::TopicName;
 use crate::output::Outputs;
 use crate::publications::{PublicationId, PublishError};
 use crate::subscriptions::{SubscribeError, SubscriptionId};
@@ -39,7 +40,7 @@ impl Topics {
             peer.declare(&filter, true, true);
             self.owing.insert(*peer_id);
         }
-        for topic in self.published_topics(&filter) {
+        for topic in self.publications.matched(&filter) {
             self.deliver_own_history(now, &topic, id, wish.count());
         }
         Ok(id)
@@ -76,14 +77,14 @@ impl Topics {
         peer.asked = peer.asked.max(newest);
         let mut topics: BTreeMap<TopicName, u64> = BTreeMap::new();
         for (filter, wish) in std::mem::take(&mut peer.wishes) {
-            for topic in self.published_topics(&filter) {
+            for topic in self.publications.matched(&filter) {
                 let most = topics.entry(topic).or_default();
                 *most = wish.max(*most);
             }
         }
         for (topic, wish) in topics {
             self.end_run(from, &topic);
-            self.reconsider_from(from, &topic, wish);
+            self.reconsider_from(from, &topic, None, wish);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::batch::Batch;
 use crate::cargo::Cargo;
 use crate::message::{Gap, GapReason, Message};
 use crate::name::{TopicName, TypeName};
+use crate::receipt::Bell;
 use crate::stats::Stats;
 use crate::subscriptions::SubscriptionId;
 
@@ -34,6 +35,8 @@ pub enum Event {
         /// See [`crate::Config::max_interest_per_peer`].
         limit: usize,
     },
+    /// A [`crate::Receipt`] has learned something.
+    ReceiptChanged,
     /// A peer uses a topic with another type: messages of that type do not pass. Told once for each peer and topic.
     TypeMismatch {
         /// The peer.
@@ -55,6 +58,7 @@ pub(crate) struct Outputs {
     pub(crate) deliveries: VecDeque<Delivery>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) interest_changed: bool,
+    pub(crate) bell: Bell,
     /// Counts the bundles that are there, open or queued anywhere, each once.
     pub(crate) bundles: Gauge,
     /// Counts the bundles that publications keep for those who join later.

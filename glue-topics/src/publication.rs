@@ -14,6 +14,7 @@ use crate::message::{GapReason, Message, Source};
 use crate::name::TopicName;
 use crate::output::Outputs;
 use crate::peer::{Peer, Wire};
+use crate::receipt::Receipt;
 use crate::run::{Mark, Splice};
 use crate::stats::{Stats, TopicStats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
@@ -32,6 +33,8 @@ pub(crate) struct Publication {
     pub(crate) counts: TopicStats,
     /// Whether it is in the list of publications to be closed.
     pub(crate) listed: bool,
+    /// Of the message that is being published.
+    receipt: Option<Receipt>,
     names: Vec<u8>,
     open: Option<OpenBundle>,
     /// How many bytes were copied into the last bundle: the guess for the next.
@@ -96,6 +99,7 @@ impl Publication {
             first_sequence: next_sequence,
             counts: TopicStats::default(),
             listed: false,
+            receipt: None,
             open: None,
             last_len: 0,
             native: Vec::new(),
@@ -137,14 +141,30 @@ impl Publication {
         stats.bundles_sent += 1;
         self.note_missed(bundle.first, bundle.last, stats);
         self.counts.copies += bundle.count() * self.native.iter().filter(|target| target.served).count() as u64;
-        let bundle = Arc::new(bundle);
+        let (bundle, receipt) = (Arc::new(bundle), self.receipt.as_ref());
         for target in self.native.iter_mut().filter(|target| target.served) {
             let mark = target.mark();
-            outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), mark)));
+            let ticket = receipt.map(|receipt| Arc::new(receipt.ticket(bundle.content.len())));
+            outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), mark, ticket)));
         }
         if let Some(store) = &mut self.store {
             stats.history_dropped += store.push(&bundle);
             outputs.history_due = Some(outputs.history_due.map_or(bundle.deadline, |due| due.min(bundle.deadline)));
+        }
+    }
+
+    /// The next message stands alone in its bundle, and `receipt` learns who gets it, until [`Publication::confirmed`].
+    pub(crate) fn confirm(&mut self, receipt: Receipt, outputs: &mut Outputs, stats: &mut Stats) {
+        self.close(outputs, stats);
+        self.receipt = Some(receipt);
+    }
+
+    /// The message was published.
+    pub(crate) fn confirmed(&mut self, outputs: &mut Outputs, stats: &mut Stats) {
+        self.close(outputs, stats);
+        let missed = self.native.iter().filter(|target| !target.served).count();
+        if let Some(receipt) = self.receipt.take() {
+            receipt.add_missed(u32::try_from(missed).unwrap_or(u32::MAX));
         }
     }
 
@@ -404,7 +424,7 @@ fn replay(topic: &TopicName, store: Option<&Store>, target: &mut Target, outputs
         if at < bundle.first {
             outputs.cargo.push_back((target.peer, skipped(at, bundle.first - 1, target.mark())));
         }
-        outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(bundle), target.mark())));
+        outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(bundle), target.mark(), None)));
         at = bundle.last + 1;
         count += bundle.count();
     }

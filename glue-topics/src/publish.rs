@@ -11,6 +11,7 @@ use crate::name::{TopicName, TypeName};
 use crate::output::Event;
 use crate::publication::Publication;
 use crate::publications::{PublicationId, PublishError};
+use crate::receipt::Receipt;
 use crate::topics::Topics;
 
 impl Topics {
@@ -71,6 +72,28 @@ impl Topics {
     ) -> Result<u64, PublishError> {
         let payload = payload.into();
         self.publish_post(id, Post { now, wall, expiry, sequence: 0, payload })
+    }
+
+    /// As [`Topics::publish`], and tells who gets it. The message leaves in a bundle of its own.
+    ///
+    /// # Errors
+    /// As [`Topics::publish`].
+    pub fn publish_confirmed<'a>(
+        &mut self,
+        now: Instant,
+        wall: WallTime,
+        id: PublicationId,
+        expiry: Duration,
+        payload: impl Into<Data<'a>>,
+    ) -> Result<Receipt, PublishError> {
+        let publication = self.publications.get_mut(id).ok_or(PublishError::Unknown)?;
+        let receipt = Receipt::new(publication.next_sequence, &self.outputs.bell);
+        publication.confirm(receipt.clone(), &mut self.outputs, &mut self.stats);
+        let result = self.publish(now, wall, id, expiry, payload);
+        if let Some(publication) = self.publications.get_mut(id) {
+            publication.confirmed(&mut self.outputs, &mut self.stats);
+        }
+        result.map(|_| receipt)
     }
 
     /// Closes every open bundle. Bundles that became full are closed before that.
@@ -168,7 +191,7 @@ impl Topics {
         let id = self.publications.insert(source, next_sequence)?;
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
-            self.reconsider(peer, &topic_name);
+            self.reconsider(peer, &topic_name, None);
         }
         Some(id)
     }
@@ -186,13 +209,14 @@ impl Topics {
         }
     }
 
-    /// Finds out whether a peer gets the topic's publication, if there is one.
-    pub(crate) fn reconsider(&mut self, id: PeerId, topic: &str) {
-        self.reconsider_from(id, topic, 0);
+    /// Finds out whether a peer gets the topic's publication, if there is one. `added` is the type of a filter that
+    /// matches it and was just added: mostly it fits, and no other needs to be looked for.
+    pub(crate) fn reconsider(&mut self, id: PeerId, topic: &str, added: Option<&TypeName>) {
+        self.reconsider_from(id, topic, added, 0);
     }
 
     /// As [`Topics::reconsider`]; if it gets it anew, with the last `wish` messages of what is kept.
-    pub(crate) fn reconsider_from(&mut self, id: PeerId, topic: &str, wish: u64) {
+    pub(crate) fn reconsider_from(&mut self, id: PeerId, topic: &str, added: Option<&TypeName>, wish: u64) {
         let Some(publication) = self.publications.by_topic_mut(topic) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
@@ -201,7 +225,10 @@ impl Topics {
             return;
         }
         let source = &publication.source;
-        let wanted = peer.interest.wants(&source.topic_name, &source.topic_type);
+        let wanted = match added {
+            Some(added) if added.takes(&source.topic_type) => Wanted::Yes,
+            _ => peer.interest.wants(&source.topic_name, &source.topic_type),
+        };
         let goes = publication.goes_to(id);
         if wanted == Wanted::Yes && !goes {
             publication.add(id, peer, wish, outputs, stats);

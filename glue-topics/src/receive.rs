@@ -6,8 +6,9 @@ use glue_net::{Instant, PeerId};
 
 use crate::cargo::Head;
 use crate::control::{Operation, Operations};
+use crate::filter::Filter;
 use crate::incoming::{Arrival, Skipped};
-use crate::name::{Filter, TopicName, TypeName};
+use crate::name::TypeName;
 use crate::output::Event;
 use crate::subscriptions::SubscriptionId;
 use crate::topics::Topics;
@@ -88,8 +89,9 @@ impl Topics {
                 let filter = self.read_filter(&filter)?;
                 let type_name = std::str::from_utf8(&type_name).ok()?;
                 let type_name = TypeName::new(type_name, self.config.max_type_bytes).ok()?;
-                if self.add_interest(from, &filter, type_name) {
-                    self.reconsider_all(from, &filter);
+                let type_name = filter.type_name(type_name);
+                if self.add_interest(from, &filter, type_name.clone()) {
+                    self.reconsider_all(from, &filter, Some(&type_name));
                 }
                 Some(())
             }
@@ -97,7 +99,7 @@ impl Topics {
                 let filter = self.read_filter(&filter)?;
                 let type_name = std::str::from_utf8(&type_name).ok()?;
                 let type_name = TypeName::new(type_name, self.config.max_type_bytes).ok()?;
-                if self.add_interest(from, &filter, type_name) {
+                if self.add_interest(from, &filter, filter.type_name(type_name)) {
                     self.note_wish(from, filter, wish);
                 }
                 Some(())
@@ -109,9 +111,10 @@ impl Topics {
             Operation::Unsubscribe { filter } => {
                 let filter = self.read_filter(&filter)?;
                 let peer = self.peers.get_mut(&from)?;
-                peer.interest.remove(&filter, &mut peer.names);
                 peer.wishes.remove(&filter);
-                self.reconsider_all(from, &filter);
+                if peer.interest.remove(&filter, &mut peer.names) {
+                    self.reconsider_all(from, &filter, None);
+                }
                 Some(())
             }
         }
@@ -136,16 +139,10 @@ impl Topics {
         false
     }
 
-    /// Finds out which publications that a filter matches the peer gets.
-    fn reconsider_all(&mut self, from: PeerId, filter: &Filter) {
-        self.published_topics(filter).iter().for_each(|topic| self.reconsider(from, topic));
-    }
-
-    /// The topics of this endpoint's publications that a filter names.
-    pub(crate) fn published_topics(&self, filter: &Filter) -> Vec<TopicName> {
-        match filter {
-            Filter::All => self.publications.topics().cloned().collect(),
-            Filter::Exact(topic) => vec![topic.clone()],
+    /// Finds out which publications that a filter matches the peer gets. `added` is the filter's type, if it was added.
+    fn reconsider_all(&mut self, from: PeerId, filter: &Filter, added: Option<&TypeName>) {
+        for topic in self.publications.matched(filter) {
+            self.reconsider(from, &topic, added);
         }
     }
 }

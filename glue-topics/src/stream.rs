@@ -352,7 +352,7 @@ impl Audience {
         if same_source && self.version == sink.subscriptions.version() && self.asked == asked {
             return;
         }
-        let matching = sink.subscriptions.matching(&source.topic_name, Some(&source.topic_type));
+        let matching = sink.subscriptions.matching_source(source);
         self.source = Some(Arc::clone(source));
         self.version = sink.subscriptions.version();
         self.to = sink.subscriptions.taking_part(matching.ids, asked);
