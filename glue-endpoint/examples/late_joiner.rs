@@ -1,6 +1,8 @@
 //! Who joins late gets what it missed: a log of which the last messages are kept, and a value that is there until it is
 //! cleared. Run it by `cargo run -p glue-endpoint --example late_joiner`; it ends by itself.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::time::Duration;
 
 use glue_endpoint::{Builder, Endpoint, History, PublisherOptions, SubscribeOptions, Subscription, Wish};
