@@ -60,7 +60,7 @@ impl Config {
     }
 
     /// Sets the memory budget, and the limits that follow from it: of messages (64 MiB by default), queues (8 and
-    /// 80 MiB), credit (8 MiB), own messages (12 MiB) and peers (1,024). A smaller budget makes them smaller in proportion;
+    /// 80 MiB), credit (8 MiB), own messages (12 MiB), history (24 MiB) and peers (1,024). A smaller budget makes them smaller in proportion;
     /// a larger one leaves them, and lets more peers have all of them.
     #[must_use]
     pub fn with_memory_budget(mut self, bytes: usize) -> Self {
@@ -76,6 +76,7 @@ impl Config {
         self.topics.max_message_bytes = part(64 << 20);
         self.topics.max_held_bytes_per_peer = part(64 << 20);
         self.topics.max_own_bytes = part(12 << 20);
+        self.topics.max_history_bytes = part(24 << 20);
         self.topics.max_names_bytes = part(32 << 20);
         self.fragment.max_message_bytes = self.topics.max_message_bytes + HEADER_BYTES;
         self.fragment.budget_bytes = self.incoming_bytes();

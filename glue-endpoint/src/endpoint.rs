@@ -11,6 +11,7 @@ use glue_topics::{Data, Item, Message, PublishError, SubscribeError};
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
 use crate::env::EnvError;
+use crate::history::SubscribeOptions;
 use crate::notice::Notices;
 use crate::publisher::{Publisher, TryPublishError};
 use crate::report::{PeerReport, Report, TopicReport};
@@ -139,7 +140,7 @@ impl Endpoint {
     /// [`SubscribeError`] for a bad filter, or another type than this endpoint uses the topic with.
     #[expect(clippy::unused_async, reason = "subscribing may come to wait for peers, and the API must not change then")]
     pub async fn subscribe(&self, topic: &str, type_name: &str) -> Result<Subscription, SubscribeError> {
-        Subscription::new(Arc::clone(&self.shared), topic, type_name)
+        Subscription::new(Arc::clone(&self.shared), topic, type_name, SubscribeOptions::default())
     }
 
     /// Subscribes with a function that is called for each message, on the thread that received it: the fastest way, with
@@ -175,7 +176,8 @@ impl Endpoint {
         type_name: &str,
         on_item: impl FnMut(Item) + Send + 'static,
     ) -> Result<CallbackSubscription, SubscribeError> {
-        CallbackSubscription::new(Arc::clone(&self.shared), topic, type_name, Box::new(on_item))
+        let options = SubscribeOptions::default();
+        CallbackSubscription::new(Arc::clone(&self.shared), topic, type_name, options, Box::new(on_item))
     }
 
     /// What happens: peers up, down and moved, clashes, topics whose types do not fit. The first stream tells everything

@@ -9,6 +9,7 @@ mod endpoint;
 mod engine;
 mod env;
 mod event;
+mod history;
 mod memory;
 mod notice;
 mod presence;
@@ -32,10 +33,11 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    Data, Filter, Gap, GapReason, Gaps, Holder, Item, Message, NameError, PublishError, Received, Source,
-    SubscribeError, TokenError, TokenEvent, TopicStats, WillError,
+    Data, Filter, Gap, GapReason, Gaps, History, Holder, Item, Message, NameError, PublishError, Received, Source,
+    SubscribeError, TokenError, TokenEvent, TopicStats, WillError, Wish,
 };
 pub use glue_transport::PeerStats;
+pub use history::{PublisherOptions, SubscribeOptions};
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
 pub use presence::{Token, TokenEvents, Will};

@@ -33,6 +33,10 @@ impl Publisher {
         Ok(Self { shared, id })
     }
 
+    pub(crate) const fn of(shared: Arc<Shared>, id: PublicationId) -> Self {
+        Self { shared, id }
+    }
+
     pub(crate) const fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }

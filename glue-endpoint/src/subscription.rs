@@ -8,6 +8,7 @@ use glue_net::driver::Clock;
 use glue_topics::{Batch, GapReason, Item, Message, SubscribeError, SubscriptionId};
 use tokio::sync::Notify;
 
+use crate::history::SubscribeOptions;
 use crate::memory::OwnRoom;
 use crate::shared::{Credit, Shared};
 
@@ -26,9 +27,14 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    pub(crate) fn new(shared: Arc<Shared>, topic: &str, type_name: &str) -> Result<Self, SubscribeError> {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        topic: &str,
+        type_name: &str,
+        options: SubscribeOptions,
+    ) -> Result<Self, SubscribeError> {
         let mailbox = Arc::new(Mailbox::queue());
-        let id = subscribe(&shared, topic, type_name, &mailbox)?;
+        let id = subscribe(&shared, topic, type_name, options, &mailbox)?;
         Ok(Self { shared, id, mailbox, current: None, missed: 0 })
     }
 
@@ -110,10 +116,11 @@ impl CallbackSubscription {
         shared: Arc<Shared>,
         topic: &str,
         type_name: &str,
+        options: SubscribeOptions,
         on_item: OnItem,
     ) -> Result<Self, SubscribeError> {
         let mailbox = Arc::new(Mailbox::callback(on_item));
-        let id = subscribe(&shared, topic, type_name, &mailbox)?;
+        let id = subscribe(&shared, topic, type_name, options, &mailbox)?;
         Ok(Self { shared, id, mailbox })
     }
 
@@ -134,11 +141,12 @@ fn subscribe(
     shared: &Shared,
     topic: &str,
     type_name: &str,
+    options: SubscribeOptions,
     mailbox: &Arc<Mailbox>,
 ) -> Result<SubscriptionId, SubscribeError> {
     // The mailbox is there before the lock is let go of, so that no delivery finds none.
-    shared.call(|engine, _| {
-        let id = engine.subscribe(topic, type_name)?;
+    shared.call(|engine, now| {
+        let id = engine.subscribe_from(now, topic, type_name, options.history)?;
         shared.open(id, Arc::clone(mailbox));
         Ok(id)
     })

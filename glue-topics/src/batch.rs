@@ -96,6 +96,15 @@ impl Batch {
         }
     }
 
+    /// Drops what is numbered below `first`; some is not.
+    pub(crate) fn begin_at(&mut self, first: u64) {
+        match &mut self.content {
+            Content::Bundle(unread) => unread.begin_at(first),
+            Content::Gap(Some(gap)) => gap.from = gap.from.max(first),
+            Content::Messages(_) | Content::Gap(None) => {}
+        }
+    }
+
     /// The next message, or what is missing before it. Messages that have expired at `now` come out as a gap.
     #[must_use]
     pub fn next(&mut self, now: Instant) -> Option<Item> {
@@ -192,6 +201,15 @@ impl Unread {
         let (from, to) = expired?;
         let source = Arc::clone(&self.source);
         Some(Item::Gap(Gap { source, from, to, reason: GapReason::Expired }))
+    }
+
+    fn begin_at(&mut self, first: u64) {
+        while self.sequence < first
+            && let Some((delta, _, rest)) = bundle::split_message(&self.messages)
+        {
+            let left = rest.len();
+            self.step(delta, left);
+        }
     }
 
     /// The deadline of the message that was published `delta` after the one before.

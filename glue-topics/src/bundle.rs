@@ -103,7 +103,7 @@ impl OpenBundle {
             published: self.published,
             deadline: self.last_published + self.expiry,
             content: self.content.freeze(),
-            _held: self.held,
+            held: self.held,
         }
     }
 }
@@ -120,10 +120,15 @@ pub(crate) struct Bundle {
     pub(crate) deadline: Instant,
     pub(crate) content: FrozenChain,
     /// Counts until the last peer has let go of it.
-    _held: Held,
+    held: Held,
 }
 
 impl Bundle {
+    /// Bytes of memory that it takes.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
     /// How many messages.
     pub(crate) const fn count(&self) -> u64 {
         self.last - self.first + 1

@@ -1,10 +1,12 @@
 //! What goes to one peer, and how it reads on arrival. A head begins with its kind:
 //!
 //! - 0 control: number of the control cargo (varint, from 0). The body is a list of operations, see `control.rs`.
-//! - 1 bundle: flags (bit 0: start), if start the barrier (varint), how many messages (varint), age of the first message
-//!   in microseconds (varint). The body is a bundle, see `bundle.rs`.
-//! - 2 skip: flags, barrier as above, reason (byte), first and last sequence number (varints), topic (byte string). No
-//!   body.
+//! - 1 bundle: mark, how many messages (varint), age of the first message in microseconds (varint). The body is a bundle,
+//!   see `bundle.rs`.
+//! - 2 skip: mark, reason (byte), first and last sequence number (varints), topic (byte string). No body.
+//!
+//! A mark is flags (bit 0: start, bit 1: named), if any is set the barrier (varint), if both are the splice: first number
+//! that may be given out, first live number, newest subscription (varints). See `run.rs`.
 //!
 //! A start is the first cargo of a topic since the peer became interested. Its barrier says how many ends (see
 //! `control.rs`) the peer must have seen before: then it knows whether an earlier run of the topic is still under way.
@@ -21,6 +23,7 @@ use crate::bundle::Bundle;
 use crate::message::GapReason;
 use crate::name::TopicName;
 use crate::receipt::Ticket;
+use crate::run::Mark;
 
 /// Something for one peer, to be cut into datagrams and carried there: control, a bundle, a skip notice, or an encoded
 /// classic message. A clone shares the body.
@@ -29,7 +32,7 @@ pub struct Cargo(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Bundle { bundle: Arc<Bundle>, barrier: Option<u64>, ticket: Option<Arc<Ticket>> },
+    Bundle { bundle: Arc<Bundle>, mark: Mark, ticket: Option<Arc<Ticket>> },
     Classic { body: Bytes, deadline: Instant, held: Option<Arc<Held>> },
     Control { number: u64, operations: Bytes },
     Skip(Skip),
@@ -40,14 +43,14 @@ struct Skip {
     topic: TopicName,
     first: u64,
     last: u64,
-    barrier: Option<u64>,
+    mark: Mark,
     reason: GapReason,
 }
 
 impl Cargo {
     /// `ticket`: somebody wants to know whether it arrives.
-    pub(crate) const fn bundle(bundle: Arc<Bundle>, barrier: Option<u64>, ticket: Option<Arc<Ticket>>) -> Self {
-        Self(Kind::Bundle { bundle, barrier, ticket })
+    pub(crate) const fn bundle(bundle: Arc<Bundle>, mark: Mark, ticket: Option<Arc<Ticket>>) -> Self {
+        Self(Kind::Bundle { bundle, mark, ticket })
     }
 
     pub(crate) const fn control(number: u64, operations: Bytes) -> Self {
@@ -60,18 +63,18 @@ impl Cargo {
     }
 
     /// Says that the messages from `first` to `last` are not sent.
-    pub(crate) const fn skipped(topic: TopicName, first: u64, last: u64, barrier: Option<u64>) -> Self {
-        Self(Kind::Skip(Skip { topic, first, last, barrier, reason: GapReason::Overflow }))
+    pub(crate) const fn skipped(topic: TopicName, first: u64, last: u64, mark: Mark, reason: GapReason) -> Self {
+        Self(Kind::Skip(Skip { topic, first, last, mark, reason }))
     }
 
     /// Drops the content of a bundle: subscribers at the peer see a gap with this reason. A classic message becomes
     /// empty. Control stays as it is.
     pub fn skip(&mut self, reason: GapReason) {
         match &mut self.0 {
-            Kind::Bundle { bundle, barrier, .. } => {
+            Kind::Bundle { bundle, mark, .. } => {
                 let topic = bundle.topic.clone();
-                let (first, last, barrier) = (bundle.first, bundle.last, *barrier);
-                self.0 = Kind::Skip(Skip { topic, first, last, barrier, reason });
+                let (first, last, mark) = (bundle.first, bundle.last, std::mem::take(mark));
+                self.0 = Kind::Skip(Skip { topic, first, last, mark, reason });
             }
             Kind::Classic { body, held, .. } => (*body, *held) = (Bytes::new(), None),
             Kind::Control { .. } | Kind::Skip(_) => {}
@@ -82,9 +85,9 @@ impl Cargo {
 impl Content for Cargo {
     fn encode_head(&self, now: Instant, out: &mut Vec<u8>) {
         match &self.0 {
-            Kind::Bundle { bundle, barrier, .. } => {
+            Kind::Bundle { bundle, mark, .. } => {
                 out.push(BUNDLE);
-                put_start(*barrier, out);
+                mark.put(out);
                 put_varint(out, bundle.count());
                 put_varint(out, micros(now.since(bundle.published)));
             }
@@ -95,7 +98,7 @@ impl Content for Cargo {
             }
             Kind::Skip(skip) => {
                 out.push(SKIP);
-                put_start(skip.barrier, out);
+                skip.mark.put(out);
                 out.push(skip.reason.to_wire());
                 put_varint(out, skip.first);
                 put_varint(out, skip.last);
@@ -106,14 +109,12 @@ impl Content for Cargo {
 
     fn head_len(&self) -> usize {
         match &self.0 {
-            Kind::Bundle { bundle, barrier, .. } => {
-                1 + start_len(*barrier) + varint_len(bundle.count()) + MAX_VARINT_BYTES
-            }
+            Kind::Bundle { bundle, mark, .. } => 1 + mark.len() + varint_len(bundle.count()) + MAX_VARINT_BYTES,
             Kind::Classic { .. } => 0,
             Kind::Control { number, .. } => 1 + varint_len(*number),
             Kind::Skip(skip) => {
                 let numbers = varint_len(skip.first) + varint_len(skip.last) + varint_len(skip.topic.len() as u64);
-                2 + start_len(skip.barrier) + numbers + skip.topic.len()
+                2 + skip.mark.len() + numbers + skip.topic.len()
             }
         }
     }
@@ -157,7 +158,7 @@ impl Content for Cargo {
     fn merge(&mut self, next: &Self) -> bool {
         let (Kind::Skip(skip), Kind::Skip(next)) = (&mut self.0, &next.0) else { return false };
         let joins = next.first == skip.last + 1
-            && next.barrier.is_none()
+            && next.mark.follows(&skip.mark)
             && next.reason == skip.reason
             && next.topic == skip.topic;
         if joins {
@@ -191,9 +192,9 @@ impl Content for Cargo {
 /// A head as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Head {
-    Bundle { barrier: Option<u64>, count: u64, age: Duration },
+    Bundle { mark: Mark, count: u64, age: Duration },
     Control { number: u64 },
-    Skip { barrier: Option<u64>, reason: GapReason, first: u64, last: u64, topic: Bytes },
+    Skip { mark: Mark, reason: GapReason, first: u64, last: u64, topic: Bytes },
 }
 
 impl Head {
@@ -202,34 +203,19 @@ impl Head {
         match reader.u8()? {
             CONTROL => Ok(Self::Control { number: reader.varint()? }),
             BUNDLE => {
-                let (barrier, count) = (read_start(&mut reader)?, reader.varint()?);
-                Ok(Self::Bundle { barrier, count, age: Duration::from_micros(reader.varint()?) })
+                let (mark, count) = (Mark::read(&mut reader)?, reader.varint()?);
+                Ok(Self::Bundle { mark, count, age: Duration::from_micros(reader.varint()?) })
             }
             SKIP => {
-                let barrier = read_start(&mut reader)?;
+                let mark = Mark::read(&mut reader)?;
                 let reason = GapReason::from_wire(reader.u8()?);
                 let (first, last, topic) = (reader.varint()?, reader.varint()?, reader.bytes()?);
                 let range = DecodeError::Malformed("range of a skip");
-                if first <= last { Ok(Self::Skip { barrier, reason, first, last, topic }) } else { Err(range) }
+                if first <= last { Ok(Self::Skip { mark, reason, first, last, topic }) } else { Err(range) }
             }
             _ => Err(DecodeError::Malformed("kind of cargo")),
         }
     }
-}
-
-fn put_start(barrier: Option<u64>, out: &mut Vec<u8>) {
-    out.push(u8::from(barrier.is_some()) * FLAG_START);
-    if let Some(barrier) = barrier {
-        put_varint(out, barrier);
-    }
-}
-
-fn start_len(barrier: Option<u64>) -> usize {
-    1 + barrier.map_or(0, varint_len)
-}
-
-fn read_start(reader: &mut Reader) -> Result<Option<u64>, DecodeError> {
-    if reader.u8()? & FLAG_START == 0 { Ok(None) } else { reader.varint().map(Some) }
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -239,5 +225,4 @@ fn micros(duration: Duration) -> u64 {
 const CONTROL: u8 = 0;
 const BUNDLE: u8 = 1;
 const SKIP: u8 = 2;
-const FLAG_START: u8 = 1;
 const MAX_VARINT_BYTES: usize = 8;

@@ -18,6 +18,7 @@ use crate::name::{EndpointName, TopicName, TypeName};
 use crate::names::Names;
 use crate::stats::Received;
 use crate::stream::{Audience, Budget, Sink};
+use crate::subscriptions::SubscriptionId;
 
 /// What one publisher publishes on one topic. A classic peer may pass on what others published.
 pub(crate) type StreamKey = (EndpointId, TopicName);
@@ -76,7 +77,7 @@ impl ClassicStreams {
         let key = (source.endpoint_id, source.topic_name.clone());
         if !self.streams.contains_key(&key) {
             let mut stream = ClassicStream::new(source.clone());
-            stream.audience.renew(&stream.source, sink);
+            stream.audience.renew(&stream.source, EVERYBODY, sink);
             // Classic peers send all that they publish: only what somebody here subscribes to costs memory.
             if stream.audience.is_nobody() {
                 return None;
@@ -145,7 +146,7 @@ impl ClassicStream {
         if *self.source != source {
             self.source = Arc::new(source);
         }
-        self.audience.renew(&self.source, sink);
+        self.audience.renew(&self.source, EVERYBODY, sink);
         sink.stats.type_mismatches += u64::from(self.audience.is_mismatched());
     }
 
@@ -266,6 +267,8 @@ const fn held_bytes(message: &Message) -> usize {
 /// The reference's numbers for messages; it drops others.
 const STANDARD: i64 = 1;
 const FORWARDED: i64 = 2;
+/// A classic publisher gives no history, so nobody waits for it.
+const EVERYBODY: SubscriptionId = SubscriptionId(u64::MAX);
 /// Steps that are looked back on. After so many messages the order knows that a publisher's peers became more, and
 /// stops waiting for what does not exist.
 const STEPS: usize = 8;

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::message::GapReason;
 use crate::name::TopicName;
 use crate::names::Names;
+use crate::run::Mark;
 use crate::sequencer::{Held, Sequencer};
 use crate::stats::Received;
 use crate::stream::{Budget, Part, Piece, Sink, Stream};
@@ -42,7 +43,7 @@ pub(crate) struct Incoming {
 pub(crate) struct Arrival {
     pub(crate) now: Instant,
     pub(crate) age: Duration,
-    pub(crate) barrier: Option<u64>,
+    pub(crate) mark: Mark,
     pub(crate) count: u64,
     pub(crate) body: Bytes,
 }
@@ -50,7 +51,7 @@ pub(crate) struct Arrival {
 /// A skip notice as it arrived.
 #[derive(Debug)]
 pub(crate) struct Skipped {
-    pub(crate) barrier: Option<u64>,
+    pub(crate) mark: Mark,
     pub(crate) first: u64,
     pub(crate) last: u64,
     pub(crate) reason: GapReason,
@@ -81,7 +82,7 @@ impl Incoming {
 
     /// `None`: malformed, dropped. A bundle whose beginning can be read, but whose messages can not, is a gap.
     fn read_bundle(&mut self, arrival: Arrival, sink: &mut Sink<'_>) -> Option<()> {
-        let Arrival { now, age, barrier, count, body } = arrival;
+        let Arrival { now, age, mark, count, body } = arrival;
         let header = Header::read(&body)?;
         let (first, last) = (header.first, header.first + count.checked_sub(1)?);
         let Some(index) = self.stream(header.topic, sink)? else {
@@ -105,12 +106,12 @@ impl Incoming {
                 Part::Skip(GapReason::Malformed)
             }
         };
-        self.accept(index, Piece { first, last, barrier, part }, sink);
+        self.accept(index, Piece { first, last, mark, part }, sink);
         Some(())
     }
 
-    pub(crate) fn handle_skip(&mut self, topic: &[u8], skipped: &Skipped, sink: &mut Sink<'_>) {
-        let Skipped { barrier, first, last, reason } = *skipped;
+    pub(crate) fn handle_skip(&mut self, topic: &[u8], skipped: Skipped, sink: &mut Sink<'_>) {
+        let Skipped { mark, first, last, reason } = skipped;
         match self.stream(topic, sink) {
             None => sink.stats.malformed += 1,
             Some(None) => {
@@ -119,7 +120,7 @@ impl Incoming {
                 }
             }
             Some(Some(index)) => {
-                self.accept(index, Piece { first, last, barrier, part: Part::Skip(reason) }, sink);
+                self.accept(index, Piece { first, last, mark, part: Part::Skip(reason) }, sink);
             }
         }
     }
@@ -151,7 +152,7 @@ impl Incoming {
             Some(None) => sink.stats.streams_refused += 1,
             Some(Some(index)) => {
                 if let Some(stream) = self.streams.get_mut(index) {
-                    stream.end(next, sink);
+                    stream.end(self.ends_seen, next, sink);
                 }
                 self.drain(index, sink);
             }
@@ -175,6 +176,7 @@ impl Incoming {
 
     /// Keeps what all streams have counted, as the peer is gone.
     pub(crate) fn close(&self, sink: &mut Sink<'_>) {
+        self.streams.iter().for_each(|stream| stream.keep_cursors(sink));
         for (topic, received) in self.received_by_topic() {
             sink.ledger.add_received(topic, received, sink.config.max_counted_topics);
         }
@@ -205,7 +207,7 @@ impl Incoming {
 
     fn accept(&mut self, index: usize, piece: Piece, sink: &mut Sink<'_>) {
         let Some(stream) = self.streams.get_mut(index) else { return };
-        if let Some(barrier) = piece.barrier.filter(|barrier| *barrier > self.ends_seen) {
+        if let Some(barrier) = piece.mark.start().filter(|barrier| *barrier > self.ends_seen) {
             self.starting.insert((barrier, stream.topic().clone()));
         }
         stream.accept(piece, self.ends_seen, &mut self.budget, sink);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use glue_net::{Gauge, PeerId};
+use glue_net::{Gauge, Instant, PeerId};
 
 use crate::batch::Batch;
 use crate::cargo::Cargo;
@@ -64,6 +64,10 @@ pub(crate) struct Outputs {
     pub(crate) bell: Bell,
     /// Counts the bundles that are there, open or queued anywhere, each once.
     pub(crate) bundles: Gauge,
+    /// Counts the bundles that publications keep for those who join later.
+    pub(crate) history: Gauge,
+    /// When to look for what of it has expired.
+    pub(crate) history_due: Option<Instant>,
     /// Counts own messages on their way to own subscriptions.
     pub(crate) own: Gauge,
 }

@@ -7,7 +7,7 @@ use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
 
 use crate::cargo::Cargo;
 use crate::config::Config;
-use crate::control::{put_end, put_subscribe, put_unsubscribe};
+use crate::control::{put_asked, put_end, put_subscribe, put_subscribe_from, put_unsubscribe};
 use crate::filter::Filter;
 use crate::incoming::Incoming;
 use crate::interest::Interest;
@@ -15,7 +15,7 @@ use crate::name::{EndpointName, TopicName, TypeName};
 use crate::names::Names;
 use crate::output::Outputs;
 use crate::presence::{PeerPresence, Presence};
-use crate::subscriptions::Subscriptions;
+use crate::subscriptions::{SubscriptionId, Subscriptions};
 
 /// What discovery knows of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,12 @@ pub(crate) struct Peer {
     /// Ends that it is to be told of.
     ends: Vec<(TopicName, u64)>,
     ends_sent: u64,
+    /// Our newest subscription whose wish for history it was told.
+    told_wishes: SubscriptionId,
+    /// Its own that we were told.
+    pub(crate) asked: SubscriptionId,
+    /// What it wants of history, until it has said all.
+    pub(crate) wishes: BTreeMap<Filter, u64>,
     next_control: u64,
 }
 
@@ -83,6 +89,9 @@ impl Peer {
             undeclared: BTreeMap::new(),
             ends: Vec::new(),
             ends_sent: 0,
+            told_wishes: SubscriptionId::default(),
+            asked: SubscriptionId::default(),
+            wishes: BTreeMap::new(),
             next_control: 0,
         }
     }
@@ -131,14 +140,24 @@ impl Peer {
             put_end(&topic, next, &mut body);
         }
         let filters = if self.reachable { std::mem::take(&mut self.undeclared) } else { BTreeMap::new() };
+        let wishes = subscriptions.wishes_after(self.told_wishes);
+        let (mut has_asked, newest) = (false, subscriptions.newest());
         for filter in filters.into_keys() {
+            let wish = wishes.get(&filter).copied().unwrap_or(0);
+            has_asked |= wish > 0;
             let declared = subscriptions.declared(&filter);
             let len = filter.as_str().len() + declared.as_ref().map_or(0, |name: &TypeName| name.len());
             self.reserve(id, len, &mut body, outputs);
             match declared {
+                Some(type_name) if wish > 0 => put_subscribe_from(filter.as_str(), &type_name, wish, &mut body),
                 Some(type_name) => put_subscribe(filter.as_str(), &type_name, &mut body),
                 None => put_unsubscribe(filter.as_str(), &mut body),
             }
+        }
+        if has_asked {
+            self.reserve(id, 0, &mut body, outputs);
+            put_asked(newest.0, &mut body);
+            self.told_wishes = newest;
         }
         if self.reachable {
             self.flush_claims(id, presence, &mut body, outputs);
@@ -162,7 +181,7 @@ impl Peer {
     }
 }
 
-/// What an operation takes besides names, at most: its kind, and two lengths or a length and a number.
-const OPERATION_BYTES: usize = 13;
+/// What an operation takes besides names, at most: its kind, two lengths and a number.
+const OPERATION_BYTES: usize = 21;
 /// Control bodies stay below it, to fit a datagram on any path (1,200 bytes, less envelope and head).
 const CONTROL_BYTES: usize = 1_000;

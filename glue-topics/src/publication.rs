@@ -8,10 +8,14 @@ use glue_net::wire::classic::{self, Codec};
 
 use crate::bundle::{self, Bundle, OpenBundle, Post};
 use crate::cargo::Cargo;
-use crate::message::{Message, Source};
+use crate::config::Config;
+use crate::history::{History, Store};
+use crate::message::{GapReason, Message, Source};
+use crate::name::TopicName;
 use crate::output::Outputs;
 use crate::peer::{Peer, Wire};
 use crate::receipt::Receipt;
+use crate::run::{Mark, Splice};
 use crate::stats::{Stats, TopicStats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
 
@@ -43,6 +47,8 @@ pub(crate) struct Publication {
     local: Arc<[SubscriptionId]>,
     local_version: Option<u64>,
     told_mismatch: BTreeSet<PeerId>,
+    /// What is kept for those who join later.
+    store: Option<Store>,
 }
 
 #[derive(Debug)]
@@ -57,6 +63,21 @@ struct Target {
     barrier: u64,
     /// Whether the start was sent.
     started: bool,
+    /// Where its run stands, if it ever asked for history.
+    splice: Option<Splice>,
+}
+
+impl Target {
+    /// How the next cargo is marked.
+    fn mark(&mut self) -> Mark {
+        let is_first = !std::mem::replace(&mut self.started, true);
+        match self.splice {
+            None if is_first => Mark::Start(self.barrier),
+            None => Mark::Plain,
+            Some(splice) if is_first => Mark::StartOf(Box::new((self.barrier, splice))),
+            Some(_) => Mark::Of(self.barrier),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -88,6 +109,7 @@ impl Publication {
             local: Arc::default(),
             local_version: None,
             told_mismatch: BTreeSet::new(),
+            store: None,
         }
     }
 
@@ -121,10 +143,13 @@ impl Publication {
         self.counts.copies += bundle.count() * self.native.iter().filter(|target| target.served).count() as u64;
         let (bundle, receipt) = (Arc::new(bundle), self.receipt.as_ref());
         for target in self.native.iter_mut().filter(|target| target.served) {
-            let barrier = (!target.started).then_some(target.barrier);
-            target.started = true;
+            let mark = target.mark();
             let ticket = receipt.map(|receipt| Arc::new(receipt.ticket(bundle.content.len())));
-            outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), barrier, ticket)));
+            outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), mark, ticket)));
+        }
+        if let Some(store) = &mut self.store {
+            stats.history_dropped += store.push(&bundle);
+            outputs.history_due = Some(outputs.history_due.map_or(bundle.deadline, |due| due.min(bundle.deadline)));
         }
     }
 
@@ -157,10 +182,9 @@ impl Publication {
     fn tell_missed(&mut self, id: PeerId, outputs: &mut Outputs) -> u64 {
         let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return 0 };
         let Some(first) = target.missed.take() else { return 0 };
-        let barrier = (!target.started).then_some(target.barrier);
-        target.started = true;
-        let topic = self.source.topic_name.clone();
-        outputs.cargo.push_back((id, Cargo::skipped(topic, first, self.next_sequence - 1, barrier)));
+        let (mark, topic) = (target.mark(), self.source.topic_name.clone());
+        let skipped = Cargo::skipped(topic, first, self.next_sequence - 1, mark, GapReason::Overflow);
+        outputs.cargo.push_back((id, skipped));
         self.next_sequence - first
     }
 
@@ -275,12 +299,45 @@ impl Publication {
         self.native.iter().any(|target| target.peer == peer)
     }
 
-    /// The native peer gets what is published from now on.
-    pub(crate) fn add(&mut self, id: PeerId, peer: &Peer, outputs: &mut Outputs, stats: &mut Stats) {
+    /// The native peer gets what is published from now on, and of what is kept the last `wish` messages.
+    pub(crate) fn add(&mut self, id: PeerId, peer: &Peer, wish: u64, outputs: &mut Outputs, stats: &mut Stats) {
         self.close(outputs, stats);
         let (reachable, served, room, barrier) = (peer.reachable, peer.served, peer.room, peer.ends_sent());
-        self.native.push(Target { peer: id, reachable, served, missed: None, room, barrier, started: false });
+        let live = self.next_sequence;
+        let begin = self.store.as_ref().map_or(live, |store| store.begin(wish, live));
+        let splice = (peer.asked > SubscriptionId::default()).then_some(Splice { begin, live, asked: peer.asked });
+        let mut target = Target { peer: id, reachable, served, missed: None, room, barrier, started: false, splice };
+        if begin < live && served {
+            self.counts.copies += replay(&self.source.topic_name, self.store.as_ref(), &mut target, outputs);
+        } else if begin < live {
+            stats.skipped += live - begin;
+            target.missed = Some(begin);
+        }
+        self.native.push(target);
         self.recompute(outputs);
+    }
+
+    /// Sets what is kept for those who join later.
+    pub(crate) fn set_history(&mut self, policy: History, outputs: &mut Outputs, config: &Config, stats: &mut Stats) {
+        self.close(outputs, stats);
+        match (&mut self.store, policy) {
+            (_, History::None) => self.store = None,
+            (Some(store), policy) => store.set_policy(policy),
+            (None, policy) => {
+                let store = Store::new(policy, self.next_sequence, &outputs.history, config.max_history_bytes);
+                self.store = Some(store);
+            }
+        }
+        self.recompute(outputs);
+    }
+
+    /// What is kept for those who join later.
+    pub(crate) const fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    pub(crate) const fn store_mut(&mut self) -> Option<&mut Store> {
+        self.store.as_mut()
     }
 
     /// The native peer gets no more. Returns whether it got anything: then it has to be told the end.
@@ -331,6 +388,9 @@ impl Publication {
         self.classic.retain(|target| target.peer != id);
         self.told_mismatch.remove(&id);
         self.recompute(outputs);
+        if self.store.is_some() {
+            return;
+        }
         if !self.has_served()
             && let Some(open) = self.open.take()
         {
@@ -344,7 +404,8 @@ impl Publication {
     }
 
     fn recompute(&mut self, outputs: &mut Outputs) {
-        self.room = self.native.iter().map(|target| target.room).min().unwrap_or(0);
+        let alone = if self.store.is_some() { STORED_BYTES } else { 0 };
+        self.room = self.native.iter().map(|target| target.room).min().unwrap_or(alone);
         let native = self.native.iter().map(|target| (target.peer, target.reachable && target.served));
         let classic = self.classic.iter().map(|target| (target.peer, target.reachable && target.served));
         let reachable: Vec<_> = native.chain(classic).filter(|(_, gets)| *gets).map(|(peer, _)| peer).collect();
@@ -353,6 +414,28 @@ impl Publication {
     }
 }
 
+/// Queues what is kept for a peer, and says what is no longer there; returns how many messages.
+fn replay(topic: &TopicName, store: Option<&Store>, target: &mut Target, outputs: &mut Outputs) -> u64 {
+    let Some((store, Splice { begin, live, .. })) = store.zip(target.splice) else { return 0 };
+    let (mut at, mut count) = (begin, 0);
+    // What is missing in between has expired: what is over a limit, or superseded, is older than what is kept.
+    let skipped = |from, to, mark| Cargo::skipped(topic.clone(), from, to, mark, GapReason::Expired);
+    for bundle in store.from(begin) {
+        if at < bundle.first {
+            outputs.cargo.push_back((target.peer, skipped(at, bundle.first - 1, target.mark())));
+        }
+        outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(bundle), target.mark(), None)));
+        at = bundle.last + 1;
+        count += bundle.count();
+    }
+    if at < live {
+        outputs.cargo.push_back((target.peer, skipped(at, live - 1, target.mark())));
+    }
+    count
+}
+
+/// How large a bundle for the store becomes while no peer gets it: a datagram on any path.
+const STORED_BYTES: usize = 1_000;
 /// The reference's number for an ordinary message.
 const CLASSIC_STANDARD: i64 = 1;
 /// What a classic message takes besides its payload in MessagePack, about: 178 bytes in the captured ones.

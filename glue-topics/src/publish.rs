@@ -154,7 +154,8 @@ impl Topics {
         publication.next_sequence += 1;
         publication.counts.published_bytes += len as u64;
         self.stats.published += 1;
-        if publication.has_served() {
+        let is_kept = publication.store_mut().map(|store| store.note(post.sequence, len == 0)).is_some();
+        if is_kept || publication.has_served() {
             publication.lay(&post, &mut self.outputs, &mut self.stats);
         } else {
             publication.note_missed(post.sequence, post.sequence, &mut self.stats);
@@ -211,6 +212,11 @@ impl Topics {
     /// Finds out whether a peer gets the topic's publication, if there is one. `added` is the type of a filter that
     /// matches it and was just added: mostly it fits, and no other needs to be looked for.
     pub(crate) fn reconsider(&mut self, id: PeerId, topic: &str, added: Option<&TypeName>) {
+        self.reconsider_from(id, topic, added, 0);
+    }
+
+    /// As [`Topics::reconsider`]; if it gets it anew, with the last `wish` messages of what is kept.
+    pub(crate) fn reconsider_from(&mut self, id: PeerId, topic: &str, added: Option<&TypeName>, wish: u64) {
         let Some(publication) = self.publications.by_topic_mut(topic) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
@@ -225,7 +231,7 @@ impl Topics {
         };
         let goes = publication.goes_to(id);
         if wanted == Wanted::Yes && !goes {
-            publication.add(id, peer, outputs, stats);
+            publication.add(id, peer, wish, outputs, stats);
         } else if wanted != Wanted::Yes && goes && publication.remove(id, outputs, stats) {
             peer.end(publication.source.topic_name.clone(), publication.next_sequence);
             self.owing.insert(id);

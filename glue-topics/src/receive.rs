@@ -10,6 +10,7 @@ use crate::filter::Filter;
 use crate::incoming::{Arrival, Skipped};
 use crate::name::TypeName;
 use crate::output::Event;
+use crate::subscriptions::SubscriptionId;
 use crate::topics::Topics;
 
 impl Topics {
@@ -23,14 +24,14 @@ impl Topics {
         }
         match Head::decode(head) {
             Err(_) => self.stats.malformed += 1,
-            Ok(Head::Bundle { barrier, count, age }) => {
-                let arrival = Arrival { now, age, barrier, count, body };
+            Ok(Head::Bundle { mark, count, age }) => {
+                let arrival = Arrival { now, age, mark, count, body };
                 self.with_peer(from, |incoming, sink| incoming.handle_bundle(arrival, sink));
             }
             Ok(Head::Control { number }) => self.handle_control(from, number, body),
-            Ok(Head::Skip { barrier, reason, first, last, topic }) => {
-                let skipped = Skipped { barrier, first, last, reason };
-                self.with_peer(from, |incoming, sink| incoming.handle_skip(&topic, &skipped, sink));
+            Ok(Head::Skip { mark, reason, first, last, topic }) => {
+                let skipped = Skipped { mark, first, last, reason };
+                self.with_peer(from, |incoming, sink| incoming.handle_skip(&topic, skipped, sink));
             }
         }
     }
@@ -49,7 +50,10 @@ impl Topics {
 
     /// Releases classic messages that have waited long enough.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while self.poll_timeout().is_some_and(|due| due <= now) {
+        if self.outputs.history_due.is_some_and(|due| due <= now) {
+            self.drop_expired_history(now);
+        }
+        while self.holds.front().is_some_and(|(_, hold)| hold.due <= now) {
             let Some((from, hold)) = self.holds.pop_front() else { return };
             self.with_peer(from, |incoming, sink| incoming.classic.release(&hold, &mut incoming.budget, sink));
         }
@@ -58,7 +62,11 @@ impl Topics {
     /// When [`Topics::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.holds.front().map(|(_, hold)| hold.due)
+        let release = self.holds.front().map(|(_, hold)| hold.due);
+        match self.outputs.history_due {
+            None => release,
+            Some(due) => Some(release.map_or(due, |release| release.min(due))),
+        }
     }
 
     fn handle_control(&mut self, from: PeerId, number: u64, body: Bytes) {
@@ -82,12 +90,29 @@ impl Topics {
                 let filter = self.read_filter(&filter)?;
                 let type_name = std::str::from_utf8(&type_name).ok()?;
                 let type_name = TypeName::new(type_name, self.config.max_type_bytes).ok()?;
-                self.add_interest(from, &filter, type_name);
+                let type_name = filter.type_name(type_name);
+                if self.add_interest(from, &filter, type_name.clone()) {
+                    self.reconsider_all(from, &filter, Some(&type_name));
+                }
+                Some(())
+            }
+            Operation::SubscribeFrom { filter, type_name, wish } => {
+                let filter = self.read_filter(&filter)?;
+                let type_name = std::str::from_utf8(&type_name).ok()?;
+                let type_name = TypeName::new(type_name, self.config.max_type_bytes).ok()?;
+                if self.add_interest(from, &filter, filter.type_name(type_name)) {
+                    self.note_wish(from, filter, wish);
+                }
+                Some(())
+            }
+            Operation::Asked { newest } => {
+                self.begin_runs(from, SubscriptionId(newest));
                 Some(())
             }
             Operation::Unsubscribe { filter } => {
                 let filter = self.read_filter(&filter)?;
                 let peer = self.peers.get_mut(&from)?;
+                peer.wishes.remove(&filter);
                 if peer.interest.remove(&filter, &mut peer.names) {
                     self.reconsider_all(from, &filter, None);
                 }
@@ -100,19 +125,19 @@ impl Topics {
         Filter::new(std::str::from_utf8(filter).ok()?, self.config.max_topic_bytes).ok()
     }
 
-    fn add_interest(&mut self, from: PeerId, filter: &Filter, type_name: TypeName) {
+    /// Adds a filter to a peer's interest; false, and counted, if that is refused.
+    fn add_interest(&mut self, from: PeerId, filter: &Filter, type_name: TypeName) -> bool {
         let limit = self.config.max_interest_per_peer;
-        let Some(peer) = self.peers.get_mut(&from) else { return };
-        let type_name = filter.type_name(type_name);
-        if peer.interest.add(filter, type_name.clone(), limit, &mut peer.names) {
-            self.reconsider_all(from, filter, Some(&type_name));
-            return;
+        let Some(peer) = self.peers.get_mut(&from) else { return false };
+        if peer.interest.add(filter, type_name, limit, &mut peer.names) {
+            return true;
         }
         self.stats.interest_refused += 1;
         if !std::mem::replace(&mut peer.told_interest_refused, true) {
             let event = Event::InterestRefused { peer: from, limit };
             self.outputs.tell(event, self.config.max_events, &mut self.stats);
         }
+        false
     }
 
     /// Finds out which publications that a filter matches the peer gets. `added` is the filter's type, if it was added.

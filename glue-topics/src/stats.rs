@@ -18,6 +18,8 @@ pub struct Stats {
     /// Messages that were not queued for a peer that could not take them, see [`crate::Topics::set_served`]; counted once
     /// for each such peer.
     pub skipped: u64,
+    /// Messages that were not kept for those who join later, over a limit of [`crate::History`].
+    pub history_dropped: u64,
     /// Bundles of peers, delivered in order.
     pub bundles_received: u64,
     /// Messages in them.

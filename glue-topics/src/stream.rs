@@ -12,9 +12,12 @@ use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
 
 use crate::batch::Batch;
 use crate::config::Config;
+use crate::cursors::Cursors;
 use crate::message::{Gap, GapReason, Source};
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::output::{Event, Outputs};
+use crate::replay::{Pending, Run};
+use crate::run::Mark;
 use crate::sequencer::{Held, Sequencer};
 use crate::stats::{Ledger, Received, Stats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
@@ -22,18 +25,21 @@ use crate::subscriptions::{SubscriptionId, Subscriptions};
 /// The order of one topic of one peer.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    topic: TopicName,
+    pub(crate) topic: TopicName,
     /// Of the bundle that arrived last.
-    source: Option<Arc<Source>>,
-    sequencer: Sequencer<Part>,
+    pub(crate) source: Option<Arc<Source>>,
+    pub(crate) sequencer: Sequencer<Part>,
     /// Starts that are held, and their barriers.
-    starts: BTreeMap<u64, u64>,
-    /// Ends that lie ahead.
-    ends: VecDeque<u64>,
+    pub(crate) starts: BTreeMap<u64, u64>,
+    /// Ends that lie ahead: how many ends were told with it, and the number after the run.
+    pub(crate) ends: VecDeque<(u64, u64)>,
     /// Where it was made to begin without a start: what comes from below was not told to be missing.
-    forced: Option<u64>,
-    audience: Audience,
-    received: Received,
+    pub(crate) forced: Option<u64>,
+    pub(crate) audience: Audience,
+    pub(crate) received: Received,
+    pub(crate) run: Run,
+    /// Named runs that are to come, by barrier.
+    pub(crate) later: BTreeMap<u64, Pending>,
 }
 
 /// What a cargo brings.
@@ -48,8 +54,7 @@ pub(crate) enum Part {
 pub(crate) struct Piece {
     pub(crate) first: u64,
     pub(crate) last: u64,
-    /// If it is a start.
-    pub(crate) barrier: Option<u64>,
+    pub(crate) mark: Mark,
     pub(crate) part: Part,
 }
 
@@ -59,6 +64,8 @@ pub(crate) struct Audience {
     source: Option<Arc<Source>>,
     version: u64,
     to: Arc<[SubscriptionId]>,
+    /// Whose wishes for history were known when the run began.
+    asked: SubscriptionId,
     mismatched: bool,
     told_mismatch: bool,
 }
@@ -76,6 +83,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) outputs: &'a mut Outputs,
     pub(crate) stats: &'a mut Stats,
     pub(crate) ledger: &'a mut Ledger,
+    pub(crate) cursors: &'a mut Cursors,
 }
 
 /// What of one peer is held.
@@ -99,6 +107,8 @@ impl Stream {
             forced: None,
             audience: Audience::default(),
             received: Received::default(),
+            run: Run::default(),
+            later: BTreeMap::new(),
         }
     }
 
@@ -125,28 +135,31 @@ impl Stream {
 
     /// Takes a piece, and delivers what is in order. `ends_seen` counts the ends that the peer told.
     pub(crate) fn accept(&mut self, piece: Piece, ends_seen: u64, budget: &mut Budget, sink: &mut Sink<'_>) {
-        let Piece { first, last, barrier, part } = piece;
-        if barrier.is_none() && self.ends.is_empty() && self.sequencer.pass(first, last) {
+        let Piece { first, last, mark, part } = piece;
+        if self.run.goes_on_with(&mark) && self.ends.is_empty() && self.sequencer.pass(first, last) {
             self.deliver(first, last, part, sink);
             return;
         }
-        if self.hold(Piece { first, last, barrier, part }, budget, sink) {
+        let is_other = self.run.is_other(&mark);
+        let piece = Piece { first, last, mark, part };
+        let is_new = if is_other { self.hold_later(piece, budget, sink) } else { self.hold(piece, budget, sink) };
+        if is_new {
             self.drain(ends_seen, budget, sink);
             let waits = u64::from(self.sequencer.first_held().is_some_and(|held| held <= first));
             sink.stats.bundles_held += waits;
             self.received.held += waits;
-            while budget.is_over() && self.force(GapReason::Overflow, sink) {
+            while budget.is_over() && self.force(GapReason::Overflow, budget, sink) {
                 sink.stats.held_overflows += 1;
                 self.drain(ends_seen, budget, sink);
             }
         }
     }
 
-    /// Notes where the run ends. What is in order stays to be drained.
-    pub(crate) fn end(&mut self, next: u64, sink: &mut Sink<'_>) {
-        let lies_ahead = self.ends.back().is_none_or(|before| *before < next);
+    /// Notes where the run ends, by the peer's end number `told`. What is in order stays to be drained.
+    pub(crate) fn end(&mut self, told: u64, next: u64, sink: &mut Sink<'_>) {
+        let lies_ahead = self.ends.back().is_none_or(|(_, before)| *before <= next);
         if lies_ahead && self.ends.len() < MAX_ENDS {
-            self.ends.push_back(next);
+            self.ends.push_back((told, next));
         } else {
             sink.stats.malformed += 1;
         }
@@ -162,24 +175,24 @@ impl Stream {
 
     /// Delivers all that is held. What is missing is a gap.
     pub(crate) fn give_up(&mut self, reason: GapReason, budget: &mut Budget, sink: &mut Sink<'_>) {
-        while self.force(reason, sink) {
+        while self.force(reason, budget, sink) {
             self.drain(u64::MAX, budget, sink);
         }
     }
 
     /// Whether a start with this barrier is held.
     pub(crate) fn has_start(&self, barrier: u64) -> bool {
-        self.starts.values().any(|held| *held == barrier)
+        self.starts.values().any(|held| *held == barrier) || self.later.contains_key(&barrier)
     }
 
     /// Whether nothing is left to be waited for.
     pub(crate) fn is_over(&self) -> bool {
-        self.sequencer.next().is_none() && self.sequencer.is_empty() && self.ends.is_empty()
+        self.sequencer.next().is_none() && self.sequencer.is_empty() && self.ends.is_empty() && self.later.is_empty()
     }
 
     /// False: there was nothing new in it.
     fn hold(&mut self, piece: Piece, budget: &mut Budget, sink: &mut Sink<'_>) -> bool {
-        let Piece { first, last, barrier, part } = piece;
+        let Piece { first, last, mark, part } = piece;
         let bytes = part.bytes();
         let untold = self.forced.filter(|at| first < *at).map(|at| (first, last.min(at - 1), part.reason()));
         let added = match part {
@@ -195,7 +208,9 @@ impl Stream {
             return false;
         }
         (0..added).for_each(|_| budget.add(bytes));
-        if let Some(barrier) = barrier.filter(|_| self.sequencer.next().is_none_or(|next| first >= next)) {
+        if let Mark::Start(barrier) = mark
+            && self.sequencer.next().is_none_or(|next| first >= next)
+        {
             self.starts.insert(first, barrier);
         }
         true
@@ -209,8 +224,9 @@ impl Stream {
             while self.starts.first_key_value().is_some_and(|(start, _)| Some(*start) < next) {
                 self.starts.pop_first();
             }
-            if next.is_some() && self.ends.front().is_some_and(|end| Some(*end) <= next) {
+            if next.is_some() && self.ends.front().is_some_and(|(_, end)| Some(*end) <= next) {
                 self.ends.pop_front();
+                self.keep_cursors(sink);
                 self.sequencer.stop();
             } else if let Some(start) = self.startable(ends_seen) {
                 // A run that the peer never ended is over as well: the peer has lost its state.
@@ -220,6 +236,8 @@ impl Stream {
                     sink.stats.duplicates += 1;
                     self.received.duplicates += 1;
                 }
+            } else if let Some(barrier) = self.startable_named(ends_seen) {
+                self.begin(barrier, budget, sink);
             } else if next.is_some_and(|next| self.starts.contains_key(&next)) {
                 return None;
             } else {
@@ -231,19 +249,19 @@ impl Stream {
     /// The start that no earlier run stands before.
     fn startable(&self, ends_seen: u64) -> Option<u64> {
         let (start, barrier) = self.starts.first_key_value()?;
-        let run_before = self.ends.front().is_some_and(|end| end <= start);
+        let run_before = self.ends.front().is_some_and(|(_, end)| end <= start);
         (*barrier <= ends_seen && !run_before).then_some(*start)
     }
 
     /// Moves to the first piece that is held, whatever is missing before it. False: nothing is held.
-    fn force(&mut self, reason: GapReason, sink: &mut Sink<'_>) -> bool {
-        let Some(at) = self.sequencer.first_held() else { return false };
+    fn force(&mut self, reason: GapReason, budget: &mut Budget, sink: &mut Sink<'_>) -> bool {
+        let Some(at) = self.sequencer.first_held() else { return self.force_named(reason, budget, sink) };
         match self.sequencer.next() {
             Some(next) if next < at => self.tell_gap(next, at - 1, reason, sink),
             Some(_) => {}
             None => self.forced = Some(at),
         }
-        self.ends.retain(|end| *end > at);
+        self.ends.retain(|(_, end)| *end > at);
         self.starts.remove(&at);
         // Nothing is held below the first that is held.
         self.sequencer.restart(at).for_each(drop);
@@ -256,33 +274,48 @@ impl Stream {
                 sink.stats.bundles_received += 1;
                 let count = last - first + 1;
                 sink.stats.messages_received += count;
-                self.audience.renew(&source, sink);
+                self.audience.renew(&source, self.run.asked(), sink);
                 self.received.messages += count;
                 self.received.bytes += batch.content_bytes() as u64;
                 self.received.delivered += if self.audience.to.is_empty() { 0 } else { count };
                 sink.stats.type_mismatches += u64::from(self.audience.mismatched);
-                sink.outputs.deliver(&self.audience.to, batch);
+                if first < self.run.live() {
+                    self.deliver_history(self.audience.to.clone(), (first, last), &batch, sink);
+                } else {
+                    sink.outputs.deliver(&self.audience.to, batch);
+                }
             }
             Part::Skip(reason) => self.tell_gap(first, last, reason, sink),
         }
     }
 
-    fn tell_gap(&mut self, from: u64, to: u64, reason: GapReason, sink: &mut Sink<'_>) {
+    pub(crate) fn tell_gap(&mut self, from: u64, to: u64, reason: GapReason, sink: &mut Sink<'_>) {
         sink.stats.missed = sink.stats.missed.saturating_add(to - from + 1);
         self.received.gaps.add(reason, to - from + 1);
-        match self.audience.source.clone().or_else(|| self.source.clone()) {
+        let (source, ids) = match self.audience.source.clone().or_else(|| self.source.clone()) {
             Some(source) => {
-                self.audience.renew(&source, sink);
-                sink.outputs
-                    .deliver(&self.audience.to, Batch::of_gap(Some(sink.peer), Gap { source, from, to, reason }));
+                self.audience.renew(&source, self.run.asked(), sink);
+                (source, self.audience.to.clone())
             }
-            None => sink.tell_gap_of_unknown_type(&self.topic, from, to, reason),
+            None => {
+                let ids = sink.subscriptions.matching(&self.topic, None).ids;
+                (
+                    sink.source(self.topic.clone(), TypeName::any()),
+                    sink.subscriptions.taking_part(ids, self.run.asked()),
+                )
+            }
+        };
+        let batch = Batch::of_gap(Some(sink.peer), Gap { source, from, to, reason });
+        if from < self.run.live() {
+            self.deliver_history(ids, (from, to), &batch, sink);
+        } else {
+            sink.outputs.deliver(&ids, batch);
         }
     }
 }
 
 impl Part {
-    fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Bundle { batch, .. } => batch.bytes(),
             Self::Skip(_) => size_of::<Held<Self>>(),
@@ -312,16 +345,18 @@ impl Audience {
         self.to.is_empty() && !self.mismatched
     }
 
-    /// Finds out who gets what comes from `source`, unless nothing has changed.
-    pub(crate) fn renew(&mut self, source: &Arc<Source>, sink: &mut Sink<'_>) {
+    /// Finds out who gets what comes from `source`, in a run that began when the wishes up to `asked` were known, unless
+    /// nothing has changed.
+    pub(crate) fn renew(&mut self, source: &Arc<Source>, asked: SubscriptionId, sink: &mut Sink<'_>) {
         let same_source = self.source.as_ref().is_some_and(|known| Arc::ptr_eq(known, source));
-        if same_source && self.version == sink.subscriptions.version() {
+        if same_source && self.version == sink.subscriptions.version() && self.asked == asked {
             return;
         }
         let matching = sink.subscriptions.matching_source(source);
         self.source = Some(Arc::clone(source));
         self.version = sink.subscriptions.version();
-        self.to = matching.ids;
+        self.to = sink.subscriptions.taking_part(matching.ids, asked);
+        self.asked = asked;
         self.mismatched = matching.mismatch.is_some();
         if let Some(ours) = matching.mismatch.filter(|_| !std::mem::replace(&mut self.told_mismatch, true)) {
             sink.tell_mismatch(source, ours);

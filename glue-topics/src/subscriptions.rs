@@ -1,6 +1,7 @@
 //! The subscriptions of this endpoint.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::filter::Filter;
@@ -9,7 +10,7 @@ use crate::message::Source;
 use crate::name::{NameError, TopicName, TypeName};
 
 /// A subscription of this endpoint; never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriptionId(pub u64);
 
 /// Why a subscription was refused. Nothing was changed.
@@ -45,6 +46,8 @@ pub enum SubscribeError {
 pub(crate) struct Subscriptions {
     filters: BTreeMap<SubscriptionId, Filter>,
     by_filter: FilterMap<Vec<(SubscriptionId, TypeName)>>,
+    /// Those that want history, and how many messages of it.
+    wishes: BTreeMap<SubscriptionId, u64>,
     last: u64,
     version: u64,
 }
@@ -74,6 +77,7 @@ impl Subscriptions {
     pub(crate) fn remove(&mut self, id: SubscriptionId) {
         let Some(filter) = self.filters.remove(&id) else { return };
         self.version += 1;
+        self.wishes.remove(&id);
         let Some(list) = self.by_filter.get_mut(&filter) else { return };
         list.retain(|(other, _)| *other != id);
         if list.is_empty() {
@@ -99,6 +103,45 @@ impl Subscriptions {
         let list = self.by_filter.get(filter)?;
         let (_, first) = list.first()?;
         Some(if list.iter().all(|(_, other)| other == first) { first.clone() } else { TypeName::any() })
+    }
+
+    /// Notes that a subscription wants so much history.
+    pub(crate) fn set_wish(&mut self, id: SubscriptionId, wish: u64) {
+        if wish > 0 {
+            self.wishes.insert(id, wish);
+        }
+    }
+
+    /// How much history a subscription wants.
+    pub(crate) fn wish_of(&self, id: SubscriptionId) -> u64 {
+        self.wishes.get(&id).copied().unwrap_or(0)
+    }
+
+    /// The most history that subscriptions after `told` want, by filter.
+    pub(crate) fn wishes_after(&self, told: SubscriptionId) -> BTreeMap<&Filter, u64> {
+        let mut most = BTreeMap::new();
+        for (id, wish) in self.wishes.range((Bound::Excluded(told), Bound::Unbounded)) {
+            if let Some(filter) = self.filters.get(id) {
+                let entry = most.entry(filter).or_insert(*wish);
+                *entry = (*wish).max(*entry);
+            }
+        }
+        most
+    }
+
+    /// Those of `ids` that get what a run brings that began when the wishes up to `asked` were known. The others wait for
+    /// the run that brings their history.
+    pub(crate) fn taking_part(&self, ids: Arc<[SubscriptionId]>, asked: SubscriptionId) -> Arc<[SubscriptionId]> {
+        let waits = |id: &SubscriptionId| *id > asked && self.wish_of(*id) > 0;
+        if self.wishes.is_empty() || !ids.iter().any(waits) {
+            return ids;
+        }
+        ids.iter().filter(|id| !waits(id)).copied().collect()
+    }
+
+    /// The newest of all that ever were.
+    pub(crate) const fn newest(&self) -> SubscriptionId {
+        SubscriptionId(self.last)
     }
 
     /// Every filter, once.

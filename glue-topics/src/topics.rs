@@ -7,6 +7,7 @@ use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
 use crate::cargo::Cargo;
 use crate::classic::Hold;
 use crate::config::{Config, ConfigError};
+use crate::cursors::Cursors;
 use crate::filter::Filter;
 use crate::incoming::Incoming;
 use crate::message::GapReason;
@@ -36,6 +37,8 @@ pub struct Topics {
     pub(crate) outputs: Outputs,
     pub(crate) stats: Stats,
     pub(crate) ledger: Ledger,
+    /// How far subscriptions that want history have come.
+    pub(crate) cursors: Cursors,
     /// Classic messages that are held, in the order in which they are due.
     pub(crate) holds: VecDeque<(PeerId, Hold)>,
     /// What waits of all peers.
@@ -64,6 +67,7 @@ impl Topics {
             outputs: Outputs::default(),
             stats: Stats::default(),
             ledger: Ledger::default(),
+            cursors: Cursors::default(),
             holds: VecDeque::new(),
             held: Gauge::default(),
             names: Gauge::default(),
@@ -102,6 +106,9 @@ impl Topics {
     pub fn unsubscribe(&mut self, id: SubscriptionId) {
         let Some(filter) = self.subscriptions.filter(id).cloned() else { return };
         let before = self.subscriptions.declared(&filter);
+        if self.subscriptions.wish_of(id) > 0 {
+            self.cursors.forget(id);
+        }
         self.subscriptions.remove(id);
         self.declare(&filter, before.as_ref());
     }
@@ -258,6 +265,12 @@ impl Topics {
         self.held.bytes()
     }
 
+    /// Bytes that publications keep for those who join later. They are counted in [`Topics::bundle_bytes`] too.
+    #[must_use]
+    pub fn history_bytes(&self) -> usize {
+        self.outputs.history.bytes()
+    }
+
     /// Bytes of the names of topics that peers are interested in, or publish.
     #[must_use]
     pub fn names_bytes(&self) -> usize {
@@ -287,7 +300,7 @@ impl Topics {
         id: PeerId,
         with: impl FnOnce(&mut Incoming, &mut Sink<'_>) -> T,
     ) -> Option<T> {
-        let Self { config, subscriptions, outputs, stats, ledger, .. } = self;
+        let Self { config, subscriptions, outputs, stats, ledger, cursors, .. } = self;
         let peer = self.peers.get_mut(&id)?;
         let mut sink = Sink {
             own_id: self.id,
@@ -300,6 +313,7 @@ impl Topics {
             outputs,
             stats,
             ledger,
+            cursors,
         };
         Some(with(&mut peer.incoming, &mut sink))
     }

@@ -3,6 +3,7 @@
 mod behaviour;
 mod classic;
 mod counters;
+mod history;
 mod hostile;
 mod limits;
 mod order;

@@ -5,7 +5,7 @@
 //!
 //! [`Claims`] runs endpoints that hold tokens and have wills. [`bulk`] has flows over one link, and TCP flows beside them ([`cubic`]). [`mixed`] sets engines beside peers that behave
 //! as the reference implementation does ([`reference`](mod@reference)).
-//! [`live`] is for endpoints on real sockets, [`netns`] for hosts of their own, [`child`] for processes of their own.
+//! [`late`] has subscribers that join late. [`live`] is for endpoints on real sockets, [`netns`] for hosts of their own, [`child`] for processes of their own.
 
 #![expect(clippy::indexing_slicing, clippy::missing_panics_doc, reason = "its users are tests: it panics to fail them")]
 
@@ -16,6 +16,7 @@ mod claims;
 mod cluster;
 pub mod cubic;
 pub mod greedy;
+pub mod late;
 pub mod live;
 pub mod mixed;
 pub mod netns;

@@ -1,0 +1,67 @@
+//! How far subscriptions with a wish for history have come, between the runs of a source.
+//!
+//! A run may bring again what an earlier one has brought. Within a run all is in order, so where a subscription stands
+//! is written down only when a run is over, or its publisher gone: who comes back with the same incarnation goes on
+//! there.
+
+use std::collections::BTreeMap;
+
+use glue_net::{EndpointId, Incarnation};
+
+use crate::name::TopicName;
+use crate::subscriptions::SubscriptionId;
+
+type Place = (EndpointId, TopicName);
+
+/// The next number of each subscription, by source.
+#[derive(Debug, Default)]
+pub(crate) struct Cursors {
+    sources: BTreeMap<Place, Cursor>,
+    /// By age: the oldest goes first.
+    ages: BTreeMap<u64, Place>,
+    last_age: u64,
+}
+
+#[derive(Debug)]
+struct Cursor {
+    incarnation: Incarnation,
+    age: u64,
+    next: BTreeMap<SubscriptionId, u64>,
+}
+
+impl Cursors {
+    /// The first number that a subscription did not get yet.
+    pub(crate) fn next(&self, place: &Place, incarnation: Incarnation, id: SubscriptionId) -> u64 {
+        let known = self.sources.get(place).filter(|known| known.incarnation == incarnation);
+        known.and_then(|known| known.next.get(&id)).copied().unwrap_or(0)
+    }
+
+    /// Writes down where subscriptions are.
+    pub(crate) fn set(&mut self, place: Place, incarnation: Incarnation, next: BTreeMap<SubscriptionId, u64>) {
+        if let Some(old) = self.sources.get(&place) {
+            self.ages.remove(&old.age);
+        }
+        self.last_age += 1;
+        let age = self.last_age;
+        self.ages.insert(age, place.clone());
+        self.sources.insert(place, Cursor { incarnation, age, next });
+        if self.sources.len() > MAX_SOURCES
+            && let Some((_, oldest)) = self.ages.pop_first()
+        {
+            self.sources.remove(&oldest);
+        }
+    }
+
+    /// Forgets a subscription.
+    pub(crate) fn forget(&mut self, id: SubscriptionId) {
+        self.sources.retain(|_, cursor| {
+            cursor.next.remove(&id);
+            !cursor.next.is_empty()
+        });
+        self.ages.retain(|_, place| self.sources.contains_key(place));
+    }
+}
+
+/// Sources of which it is remembered how far subscriptions have come. Each takes about 200 bytes, 1.3 KB with the longest
+/// name. Who is forgotten here may bring history again after its session was lost, no more.
+const MAX_SOURCES: usize = 4_096;
