@@ -43,7 +43,7 @@ use crate::subscription::{CallbackSubscription, Subscription};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Why an endpoint did not start. Nothing is left running.

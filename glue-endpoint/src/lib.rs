@@ -4,6 +4,7 @@
 //! wired, for simulators and other drivers.
 
 mod block;
+mod calls;
 mod config;
 mod endpoint;
 mod engine;
@@ -13,12 +14,15 @@ mod memory;
 mod notice;
 mod publisher;
 mod report;
+mod request;
+mod responder;
 mod roster;
 mod settings;
 mod shared;
 mod slow;
 mod stats;
 mod subscription;
+mod switchboard;
 
 pub use config::{Config, ConfigError};
 pub use endpoint::{Endpoint, StartError};
@@ -29,13 +33,16 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    Data, Gap, GapReason, Gaps, Item, Message, PublishError, Received, Source, SubscribeError, TopicStats,
+    AnswerError, Data, Gap, GapReason, Gaps, Item, Message, PublishError, Received, Reply, RequestError, ServeError,
+    Source, SubscribeError, TopicStats,
 };
 pub use glue_transport::PeerStats;
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
 pub use publisher::{Publisher, TryPublishError};
 pub use report::{PeerReport, Report, TopicReport};
+pub use request::Replies;
+pub use responder::{CallbackResponder, Request, Responder};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};

@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::memory::OwnRoom;
 use crate::notice::{Notice, Notices, Watchers};
 use crate::subscription::Mailbox;
+use crate::switchboard::Switchboard;
 
 /// The one state behind all handles.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
 pub(crate) struct Hub {
     mailboxes: DashMap<SubscriptionId, Arc<Mailbox>>,
     pub(crate) watchers: Watchers,
+    calls: Switchboard,
     /// Publishers wait here for room.
     writable: Notify,
     /// Publishers wait here for subscribers.
@@ -97,6 +99,11 @@ impl Shared {
         }
     }
 
+    /// Where requests and answers go.
+    pub(crate) fn calls(&self) -> &Switchboard {
+        &self.hub.calls
+    }
+
     pub(crate) fn watch(&self) -> Notices {
         self.hub.watchers.watch()
     }
@@ -137,6 +144,7 @@ impl Shared {
         self.driver.close();
         self.hub.mailboxes.iter().for_each(|entry| entry.close());
         self.hub.watchers.close();
+        self.hub.calls.close();
         self.hub.writable.notify_waiters();
         self.hub.interest.notify_waiters();
     }
@@ -173,6 +181,7 @@ impl Hub {
         let mut taken = BTreeMap::new();
         for event in events.drain(..) {
             match event {
+                Event::Call(event) => self.calls.handle(event, self.shared.get()),
                 Event::Delivery(delivery) => self.deliver(delivery, &mut taken),
                 Event::Pace { id, name, pace, .. } => self.watchers.tell(Some(Notice::of_pace(name, id, pace))),
                 Event::Discovery(event) => self.watchers.tell(Notice::of_discovery(event)),
@@ -202,6 +211,10 @@ pub(crate) struct Credit {
 }
 
 impl Credit {
+    pub(crate) const fn new(shared: Weak<Shared>, peer: PeerId, bytes: usize) -> Self {
+        Self { shared, peer, bytes }
+    }
+
     /// It is given back in another way.
     fn disarm(mut self) {
         self.bytes = 0;

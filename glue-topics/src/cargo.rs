@@ -5,6 +5,7 @@
 //!   in microseconds (varint). The body is a bundle, see `bundle.rs`.
 //! - 2 skip: flags, barrier as above, reason (byte), first and last sequence number (varints), topic (byte string). No
 //!   body.
+//! - 3, 4, 5: to one peer alone, see `letter.rs`.
 //!
 //! A start is the first cargo of a topic since the peer became interested. Its barrier says how many ends (see
 //! `control.rs`) the peer must have seen before: then it knows whether an earlier run of the topic is still under way.
@@ -18,19 +19,32 @@ use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint, varint_len};
 use glue_net::{Chain, Content, Held, Instant};
 
 use crate::bundle::Bundle;
+use crate::letter::{self, AnswerHead, Letter, RequestHead};
 use crate::message::GapReason;
 use crate::name::TopicName;
 
-/// Something for one peer, to be cut into datagrams and carried there: control, a bundle, a skip notice, or an encoded
-/// classic message. A clone shares the body.
+/// Something for one peer, to be cut into datagrams and carried there: control, a bundle, a skip notice, a request, an
+/// answer, or an encoded classic message. A clone shares the body.
 #[derive(Clone, Debug)]
 pub struct Cargo(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Bundle { bundle: Arc<Bundle>, barrier: Option<u64> },
-    Classic { body: Bytes, deadline: Instant, held: Option<Arc<Held>> },
-    Control { number: u64, operations: Bytes },
+    Bundle {
+        bundle: Arc<Bundle>,
+        barrier: Option<u64>,
+    },
+    Classic {
+        body: Bytes,
+        deadline: Instant,
+        held: Option<Arc<Held>>,
+    },
+    Control {
+        number: u64,
+        operations: Bytes,
+    },
+    /// Boxed: bundles, which there are most of, are to stay small.
+    Letter(Box<Letter>),
     Skip(Skip),
 }
 
@@ -50,6 +64,10 @@ impl Cargo {
 
     pub(crate) const fn control(number: u64, operations: Bytes) -> Self {
         Self(Kind::Control { number, operations })
+    }
+
+    pub(crate) fn letter(letter: Letter) -> Self {
+        Self(Kind::Letter(Box::new(letter)))
     }
 
     /// `held` counts the body until the last peer has let go of it.
@@ -72,6 +90,7 @@ impl Cargo {
                 self.0 = Kind::Skip(Skip { topic, first, last, barrier, reason });
             }
             Kind::Classic { body, held, .. } => (*body, *held) = (Bytes::new(), None),
+            Kind::Letter(letter) => letter.skip(reason == GapReason::Expired),
             Kind::Control { .. } | Kind::Skip(_) => {}
         }
     }
@@ -91,6 +110,7 @@ impl Content for Cargo {
                 out.push(CONTROL);
                 put_varint(out, *number);
             }
+            Kind::Letter(letter) => letter.encode_head(now, out),
             Kind::Skip(skip) => {
                 out.push(SKIP);
                 put_start(skip.barrier, out);
@@ -107,6 +127,7 @@ impl Content for Cargo {
             Kind::Bundle { bundle, barrier } => 1 + start_len(*barrier) + varint_len(bundle.count()) + MAX_VARINT_BYTES,
             Kind::Classic { .. } => 0,
             Kind::Control { number, .. } => 1 + varint_len(*number),
+            Kind::Letter(letter) => letter.head_len(),
             Kind::Skip(skip) => {
                 let numbers = varint_len(skip.first) + varint_len(skip.last) + varint_len(skip.topic.len() as u64);
                 2 + start_len(skip.barrier) + numbers + skip.topic.len()
@@ -118,6 +139,7 @@ impl Content for Cargo {
         match &self.0 {
             Kind::Bundle { bundle, .. } => bundle.content.len(),
             Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => body.len(),
+            Kind::Letter(letter) => letter.body_len(),
             Kind::Skip(_) => 0,
         }
     }
@@ -129,6 +151,7 @@ impl Content for Cargo {
                 let range = range.start.min(body.len())..range.end.min(body.len());
                 out.share(body.slice(range));
             }
+            Kind::Letter(letter) => letter.encode_body(range, out),
             Kind::Skip(_) => {}
         }
     }
@@ -138,6 +161,7 @@ impl Content for Cargo {
             Kind::Bundle { bundle, .. } => Some(bundle.deadline),
             // One that has expired is empty, and expires but once.
             Kind::Classic { body, deadline, .. } => (!body.is_empty()).then_some(*deadline),
+            Kind::Letter(letter) => letter.deadline(),
             Kind::Control { .. } | Kind::Skip(_) => None,
         }
     }
@@ -181,8 +205,10 @@ impl Content for Cargo {
 /// A head as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Head {
+    Answer(AnswerHead),
     Bundle { barrier: Option<u64>, count: u64, age: Duration },
     Control { number: u64 },
+    Request(RequestHead),
     Skip { barrier: Option<u64>, reason: GapReason, first: u64, last: u64, topic: Bytes },
 }
 
@@ -190,6 +216,8 @@ impl Head {
     pub(crate) fn decode(head: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(head);
         match reader.u8()? {
+            letter::ANSWER => AnswerHead::read(&mut reader).map(Self::Answer),
+            kind @ (letter::REQUEST | letter::SHARE) => RequestHead::read(kind, &mut reader).map(Self::Request),
             CONTROL => Ok(Self::Control { number: reader.varint()? }),
             BUNDLE => {
                 let (barrier, count) = (read_start(&mut reader)?, reader.varint()?);

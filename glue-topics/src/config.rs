@@ -53,6 +53,20 @@ pub struct Config {
     /// Topics whose counters are kept when they are no longer in use, see [`crate::Topics::topic_stats`]. Default 4,096;
     /// any. Each costs about 250 bytes. Those of further topics are counted together.
     pub max_counted_topics: usize,
+    /// Topics that this endpoint serves, and groups that it is a member of, at one time. Default 65,536; at least 1. Each
+    /// costs about 200 bytes, and one entry of interest at every native peer. Peers may have
+    /// [`Config::max_interest_per_peer`] each.
+    pub max_services: usize,
+    /// Requests of this endpoint that wait for answers; one that goes to several responders counts as so many. Default
+    /// 16,384; at least 1. Each costs about 400 bytes. Further ones are errors.
+    pub max_calls: usize,
+    /// Bytes of their payloads. Default 16 MiB; any. The largest message passes when no other waits.
+    pub max_call_bytes: usize,
+    /// Requests that wait here to be answered, of all peers. Default 16,384; at least 1. One peer may have no more than
+    /// what is left for others; each costs about 300 bytes and its payload. Further ones are returned.
+    pub max_requests_waiting: usize,
+    /// A peer that is out of reach for so long counts as gone, as far as requests are concerned. Default 2 s; any.
+    pub out_of_reach: Duration,
     /// Events that wait to be polled. Default 1,024; at least 1. Further ones are dropped, and counted.
     pub max_events: usize,
 }
@@ -75,6 +89,11 @@ impl Default for Config {
             classic_hold: Duration::from_millis(20),
             initial_room_bytes: 1_000,
             max_counted_topics: 4_096,
+            max_services: 65_536,
+            max_calls: 16_384,
+            max_call_bytes: 16 << 20,
+            max_requests_waiting: 16_384,
+            out_of_reach: Duration::from_secs(2),
             max_events: 1_024,
         }
     }
@@ -96,6 +115,9 @@ impl Config {
             ("max_streams_per_peer", self.max_streams_per_peer, 1..=MOST),
             ("max_held_bundles_per_peer", self.max_held_bundles_per_peer, 1..=MOST),
             ("initial_room_bytes", self.initial_room_bytes, 1..=MOST),
+            ("max_services", self.max_services, 1..=MOST),
+            ("max_calls", self.max_calls, 1..=MOST),
+            ("max_requests_waiting", self.max_requests_waiting, 1..=MOST),
             ("max_events", self.max_events, 1..=MOST),
         ];
         let bad = ranges.into_iter().find(|(_, value, range)| !range.contains(value));

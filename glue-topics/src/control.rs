@@ -4,6 +4,11 @@
 //! - 2 unsubscribe: filter (byte string).
 //! - 3 end: topic (byte string), sequence number (varint): of this run of the topic, which the receiver's interest
 //!   began, all that is below the number was sent, and nothing above will be. A later run begins with a start.
+//! - 8 serve: service (varint), topic, type (byte strings). It takes requests to the topic, or is a member of a group.
+//! - 9 unserve: service (varint).
+//! - 10 cancel: leg (varint). Nobody waits for the answer to this request of ours.
+//! - 11 done: leg (varint). This share of a group's messages was processed.
+//! - 12 return: leg (varint), reason (byte). This request did not reach an application here, and will not.
 
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint};
@@ -11,8 +16,13 @@ use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint};
 /// An operation as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
+    Cancel { leg: u64 },
+    Done { leg: u64 },
     End { topic: Bytes, next: u64 },
+    Return { leg: u64, reason: u8 },
+    Serve { service: u64, topic: Bytes, type_name: Bytes },
     Subscribe { filter: Bytes, type_name: Bytes },
+    Unserve { service: u64 },
     Unsubscribe { filter: Bytes },
 }
 
@@ -44,6 +54,14 @@ fn read(reader: &mut Reader) -> Result<Operation, DecodeError> {
         SUBSCRIBE => Ok(Operation::Subscribe { filter: reader.bytes()?, type_name: reader.bytes()? }),
         UNSUBSCRIBE => Ok(Operation::Unsubscribe { filter: reader.bytes()? }),
         END => Ok(Operation::End { topic: reader.bytes()?, next: reader.varint()? }),
+        SERVE => {
+            let (service, topic) = (reader.varint()?, reader.bytes()?);
+            Ok(Operation::Serve { service, topic, type_name: reader.bytes()? })
+        }
+        UNSERVE => Ok(Operation::Unserve { service: reader.varint()? }),
+        CANCEL => Ok(Operation::Cancel { leg: reader.varint()? }),
+        DONE => Ok(Operation::Done { leg: reader.varint()? }),
+        RETURN => Ok(Operation::Return { leg: reader.varint()?, reason: reader.u8()? }),
         _ => Err(DecodeError::Malformed("control operation")),
     }
 }
@@ -65,9 +83,42 @@ pub(crate) fn put_end(topic: &str, next: u64, out: &mut Vec<u8>) {
     put_varint(out, next);
 }
 
+pub(crate) fn put_serve(service: u64, topic: &str, type_name: &str, out: &mut Vec<u8>) {
+    out.push(SERVE);
+    put_varint(out, service);
+    put_bytes(out, topic.as_bytes());
+    put_bytes(out, type_name.as_bytes());
+}
+
+pub(crate) fn put_unserve(service: u64, out: &mut Vec<u8>) {
+    out.push(UNSERVE);
+    put_varint(out, service);
+}
+
+pub(crate) fn put_cancel(leg: u64, out: &mut Vec<u8>) {
+    out.push(CANCEL);
+    put_varint(out, leg);
+}
+
+pub(crate) fn put_done(leg: u64, out: &mut Vec<u8>) {
+    out.push(DONE);
+    put_varint(out, leg);
+}
+
+pub(crate) fn put_return(leg: u64, reason: u8, out: &mut Vec<u8>) {
+    out.push(RETURN);
+    put_varint(out, leg);
+    out.push(reason);
+}
+
 const SUBSCRIBE: u8 = 1;
 const UNSUBSCRIBE: u8 = 2;
 const END: u8 = 3;
+const SERVE: u8 = 8;
+const UNSERVE: u8 = 9;
+const CANCEL: u8 = 10;
+const DONE: u8 = 11;
+const RETURN: u8 = 12;
 
 #[cfg(test)]
 mod tests {
@@ -81,18 +132,27 @@ mod tests {
         put_subscribe("a", "json", &mut body);
         put_unsubscribe("#", &mut body);
         put_end("a", 300, &mut body);
+        put_serve(5, "a", "json", &mut body);
+        put_unserve(5, &mut body);
+        put_cancel(6, &mut body);
+        put_done(7, &mut body);
+        put_return(8, 2, &mut body);
         let read = Operations::new(body.into()).collect::<Result<Vec<_>, _>>().unwrap();
         let text = Bytes::from_static;
         let subscribe = Operation::Subscribe { filter: text(b"a"), type_name: text(b"json") };
         let end = Operation::End { topic: text(b"a"), next: 300 };
-        assert_eq!(read, [subscribe, Operation::Unsubscribe { filter: text(b"#") }, end]);
+        let serve = Operation::Serve { service: 5, topic: text(b"a"), type_name: text(b"json") };
+        let (unserve, cancel) = (Operation::Unserve { service: 5 }, Operation::Cancel { leg: 6 });
+        let (done, back) = (Operation::Done { leg: 7 }, Operation::Return { leg: 8, reason: 2 });
+        let unsubscribe = Operation::Unsubscribe { filter: text(b"#") };
+        assert_eq!(read, [subscribe, unsubscribe, end, serve, unserve, cancel, done, back]);
     }
 
     #[test]
     fn reading_stops_at_the_first_that_is_malformed() {
         let mut body = Vec::new();
         put_unsubscribe("a", &mut body);
-        body.extend([9, 2, 1, b'b']);
+        body.extend([200, 2, 1, b'b']);
         let read: Vec<_> = Operations::new(body.into()).collect();
         assert_eq!(read.len(), 2);
         assert!(read[0].is_ok() && read[1].is_err());

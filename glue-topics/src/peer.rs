@@ -13,6 +13,7 @@ use crate::interest::Interest;
 use crate::name::{EndpointName, Filter, TopicName, TypeName};
 use crate::names::Names;
 use crate::output::Outputs;
+use crate::serving::Desk;
 use crate::subscriptions::Subscriptions;
 
 /// What discovery knows of a peer.
@@ -60,6 +61,9 @@ pub(crate) struct Peer {
     ends: Vec<(TopicName, u64)>,
     ends_sent: u64,
     next_control: u64,
+    pub(crate) desk: Desk,
+    /// Services that it offers.
+    pub(crate) offers: usize,
 }
 
 impl Peer {
@@ -80,6 +84,8 @@ impl Peer {
             ends: Vec::new(),
             ends_sent: 0,
             next_control: 0,
+            desk: Desk::default(),
+            offers: 0,
         }
     }
 
@@ -139,13 +145,13 @@ impl Peer {
     }
 
     /// Makes room for an operation with names of `len` bytes.
-    fn reserve(&mut self, id: PeerId, len: usize, body: &mut Vec<u8>, outputs: &mut Outputs) {
+    pub(crate) fn reserve(&mut self, id: PeerId, len: usize, body: &mut Vec<u8>, outputs: &mut Outputs) {
         if body.len() + len + OPERATION_BYTES > CONTROL_BYTES {
             self.send_control(id, body, outputs);
         }
     }
 
-    fn send_control(&mut self, id: PeerId, body: &mut Vec<u8>, outputs: &mut Outputs) {
+    pub(crate) fn send_control(&mut self, id: PeerId, body: &mut Vec<u8>, outputs: &mut Outputs) {
         if !body.is_empty() {
             let cargo = Cargo::control(self.next_control, std::mem::take(body).into());
             self.next_control += 1;
@@ -154,7 +160,7 @@ impl Peer {
     }
 }
 
-/// What an operation takes besides names, at most: its kind, and two lengths or a length and a number.
+/// What an operation takes besides names, at most: its kind, two lengths and a number.
 const OPERATION_BYTES: usize = 13;
 /// Control bodies stay below it, to fit a datagram on any path (1,200 bytes, less envelope and head).
 const CONTROL_BYTES: usize = 1_000;

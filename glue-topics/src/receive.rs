@@ -9,6 +9,7 @@ use crate::control::{Operation, Operations};
 use crate::incoming::{Arrival, Skipped};
 use crate::name::{Filter, TopicName, TypeName};
 use crate::output::Event;
+use crate::serving::Why;
 use crate::topics::Topics;
 
 impl Topics {
@@ -22,6 +23,8 @@ impl Topics {
         }
         match Head::decode(head) {
             Err(_) => self.stats.malformed += 1,
+            Ok(Head::Answer(head)) => self.handle_answer(from, &head, body),
+            Ok(Head::Request(head)) => self.handle_request(now, from, &head, body),
             Ok(Head::Bundle { barrier, count, age }) => {
                 let arrival = Arrival { now, age, barrier, count, body };
                 self.with_peer(from, |incoming, sink| incoming.handle_bundle(arrival, sink));
@@ -48,7 +51,8 @@ impl Topics {
 
     /// Releases classic messages that have waited long enough.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while self.poll_timeout().is_some_and(|due| due <= now) {
+        self.handle_calls_timeout(now);
+        while self.holds.front().is_some_and(|(_, hold)| hold.due <= now) {
             let Some((from, hold)) = self.holds.pop_front() else { return };
             self.with_peer(from, |incoming, sink| incoming.classic.release(&hold, &mut incoming.budget, sink));
         }
@@ -57,7 +61,7 @@ impl Topics {
     /// When [`Topics::handle_timeout`] wants to be called next.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.holds.front().map(|(_, hold)| hold.due)
+        self.holds.front().map(|(_, hold)| hold.due).into_iter().chain(self.calls.poll_timeout()).min()
     }
 
     fn handle_control(&mut self, from: PeerId, number: u64, body: Bytes) {
@@ -73,24 +77,30 @@ impl Topics {
     /// `None`: malformed, without effect.
     fn apply(&mut self, from: PeerId, operation: Operation) -> Option<()> {
         match operation {
+            Operation::Cancel { leg } => self.withdraw(Some(from), leg),
+            Operation::Done { leg } => self.handle_done(from, leg),
+            Operation::Return { leg, reason } => self.handle_return(Some(from), leg, Why::from_wire(reason)),
+            Operation::Serve { service, topic, type_name } => {
+                return self.add_offer(from, service, &topic, &type_name);
+            }
+            Operation::Unserve { service } => self.remove_offer(from, service),
             Operation::End { topic, next } => {
-                self.with_peer(from, |incoming, sink| incoming.handle_end(&topic, next, sink))
+                self.with_peer(from, |incoming, sink| incoming.handle_end(&topic, next, sink))?;
             }
             Operation::Subscribe { filter, type_name } => {
                 let filter = self.read_filter(&filter)?;
                 let type_name = std::str::from_utf8(&type_name).ok()?;
                 let type_name = TypeName::new(type_name, self.config.max_type_bytes).ok()?;
                 self.add_interest(from, &filter, type_name);
-                Some(())
             }
             Operation::Unsubscribe { filter } => {
                 let filter = self.read_filter(&filter)?;
                 let peer = self.peers.get_mut(&from)?;
                 peer.interest.remove(&filter, &mut peer.names);
                 self.reconsider_all(from, &filter);
-                Some(())
             }
         }
+        Some(())
     }
 
     fn read_filter(&self, filter: &[u8]) -> Option<Filter> {

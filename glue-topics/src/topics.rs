@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
+use glue_net::{EndpointId, Gauge, Incarnation, PeerId, Rng};
 
+use crate::calls::Calls;
 use crate::cargo::Cargo;
 use crate::classic::Hold;
 use crate::config::{Config, ConfigError};
@@ -13,6 +14,7 @@ use crate::name::{EndpointName, Filter, TopicName, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
 use crate::publications::Publications;
+use crate::serving::Serving;
 use crate::stats::{Ledger, Received, Stats, TopicStats};
 use crate::stream::Sink;
 use crate::subscriptions::{SubscribeError, SubscriptionId, Subscriptions};
@@ -40,6 +42,8 @@ pub struct Topics {
     pub(crate) held: Gauge,
     /// Names that peers made us remember.
     pub(crate) names: Gauge,
+    pub(crate) calls: Calls,
+    pub(crate) serving: Serving,
 }
 
 impl Topics {
@@ -64,6 +68,9 @@ impl Topics {
             holds: VecDeque::new(),
             held: Gauge::default(),
             names: Gauge::default(),
+            // Which of several responders is asked need not be the same in each life.
+            calls: Calls::new(Rng::new(incarnation.0)),
+            serving: Serving::default(),
         })
     }
 
@@ -123,6 +130,7 @@ impl Topics {
                 let mut peer = Peer::new(facts, &self.config, &self.held, &self.names);
                 if peer.is_native() {
                     self.subscriptions.declared_filters().for_each(|filter| peer.declare(&filter, false, true));
+                    self.serving.introduce(&mut peer);
                 }
                 self.peers.insert(id, peer);
             }
@@ -148,6 +156,7 @@ impl Topics {
     pub fn set_served(&mut self, id: PeerId, served: bool) -> u64 {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.served != served) else { return 0 };
         peer.served = served;
+        self.outputs.interest_changed |= peer.offers > 0;
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
         self.publications.iter_mut().map(|publication| publication.set_served(id, peer, outputs, stats)).sum()
     }
@@ -166,6 +175,7 @@ impl Topics {
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
         self.publications.iter_mut().for_each(|publication| publication.forget(id, outputs, stats));
         self.outputs.cargo.retain(|(to, _)| *to != id);
+        self.forget_calls(id);
     }
 
     /// The next thing to send, and to whom.
@@ -180,6 +190,7 @@ impl Topics {
         while let Some(id) = self.owing.pop_first() {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.flush(id, &self.subscriptions, &mut self.outputs);
+                peer.flush_desk(id, &self.serving, &mut self.outputs);
             }
         }
         self.outputs.cargo.pop_front()
@@ -306,6 +317,10 @@ impl Topics {
         if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.reachable != reachable) {
             peer.reachable = reachable;
             self.owing.insert(id);
+            self.outputs.interest_changed |= peer.offers > 0;
+            if reachable {
+                self.keep_calls(id);
+            }
             self.renew_publications(id);
         }
     }

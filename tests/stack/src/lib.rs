@@ -18,6 +18,7 @@ pub mod greedy;
 pub mod live;
 pub mod mixed;
 pub mod netns;
+pub mod office;
 pub mod reference;
 
 pub use books::{Books, Seen};
