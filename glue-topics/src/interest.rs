@@ -21,7 +21,6 @@ pub(crate) enum Wanted {
 impl Interest {
     /// Adds a filter, or changes its type; false if there are `limit` already, or no room for its name.
     pub(crate) fn add(&mut self, filter: &Filter, type_name: TypeName, limit: usize, names: &mut Names) -> bool {
-        let type_name = filter.type_name(type_name);
         let old = self.0.get(filter).map(|old| cost(filter, old));
         names.give_back(old.unwrap_or(0));
         if (old.is_none() && self.0.len() >= limit) || !names.take(cost(filter, &type_name)) {

@@ -4,7 +4,8 @@
 //! passing over all of it. A tree of nodes would find the same with as many looks, but a peer could make it have a node for
 //! every other byte of a filter; here a filter costs its name.
 
-use std::collections::BTreeMap;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, btree_map};
 use std::ops::Bound;
 
 use crate::filter::{Filter, WILDCARDS};
@@ -129,38 +130,48 @@ struct Step {
 /// The topics of `map` that the filter matches. Passes over what can not match: at a level with a name it looks once or
 /// twice, at a `+` once or twice for each name that stands there.
 pub(crate) fn matched<V>(map: &BTreeMap<TopicName, V>, filter: &Filter) -> Vec<TopicName> {
-    let mut found = Vec::new();
-    let mut from = Some(String::new());
-    while let Some(start) = from.take() {
-        for topic in map.range::<str, _>((Bound::Included(start.as_str()), Bound::Unbounded)).map(|(topic, _)| topic) {
-            match place(filter, topic) {
-                Place::Match => found.push(topic.clone()),
-                Place::Next => {}
-                Place::From(next) => {
-                    from = Some(next);
-                    break;
+    let (mut found, mut start) = (Vec::new(), String::new());
+    let mut topics = from(map, "");
+    let mut next = topics.next();
+    while let Some((topic, _)) = next {
+        match place(filter, topic) {
+            Place::Match => found.push(topic.clone()),
+            Place::Next => {}
+            Place::From { kept, then } => {
+                start.clear();
+                start.push_str(topic.get(..kept).unwrap_or_default());
+                then.into_iter().for_each(|part| start.push_str(part));
+                next = topics.by_ref().take(NEAR).find(|(topic, _)| ***topic >= *start);
+                if next.is_none() {
+                    topics = from(map, &start);
+                    next = topics.next();
                 }
-                Place::End => return found,
+                continue;
             }
+            Place::End => break,
         }
+        next = topics.next();
     }
     found
 }
 
 /// Where a topic stands, seen from a filter.
 #[derive(Debug)]
-enum Place {
+enum Place<'a> {
     /// No later topic matches.
     End,
-    /// None before this one matches.
-    From(String),
+    /// None matches before what begins with so many bytes of this one, and goes on so.
+    From {
+        kept: usize,
+        then: [&'a str; 2],
+    },
     Match,
     Next,
 }
 
-fn place(filter: &Filter, topic: &str) -> Place {
+fn place<'a>(filter: &'a Filter, topic: &str) -> Place<'a> {
     if topic.starts_with('$') && filter.begins_open() {
-        return Place::From(after("", '$'));
+        return Place::From { kept: 0, then: ["", AFTER_DOLLAR] };
     }
     let (mut levels, mut at) = (filter.split('/').peekable(), 0);
     while let Some(wanted) = levels.next() {
@@ -176,7 +187,7 @@ fn place(filter: &Filter, topic: &str) -> Place {
             (None | Some(&Filter::ALL), true) => return Place::Match,
             (Some(_), true) => return Place::Next,
             // It goes deeper than the filter, and so does all that follows below.
-            (None, false) => return Place::From(after(topic.get(..end).unwrap_or_default(), '/')),
+            (None, false) => return Place::From { kept: end, then: ["", AFTER_SLASH] },
             (Some(_), false) => at = end + 1,
         }
     }
@@ -184,24 +195,16 @@ fn place(filter: &Filter, topic: &str) -> Place {
 }
 
 /// The next topic that may have the level `wanted` where `topic` has another one, at byte `at`.
-fn beyond(topic: &str, at: usize, wanted: &str) -> Place {
-    let parent = topic.get(..at).unwrap_or_default();
-    let mut next = format!("{parent}{wanted}");
-    if topic < next.as_str() {
-        return Place::From(next);
+fn beyond<'a>(topic: &str, at: usize, wanted: &'a str) -> Place<'a> {
+    let rest = topic.get(at..).unwrap_or_default();
+    if rest < wanted {
+        return Place::From { kept: at, then: [wanted, ""] };
     }
     // What has the level and more below it comes after names that only begin as it does: `a-b` is before `a/b`.
-    next.push('/');
-    if topic < next.as_str() {
-        return Place::From(next);
+    if rest.strip_prefix(wanted).is_some_and(|rest| rest < "/") {
+        return Place::From { kept: at, then: [wanted, "/"] };
     }
-    parent.strip_suffix('/').map_or(Place::End, |parent| Place::From(after(parent, '/')))
-}
-
-/// What comes after all that begins with `prefix` and then `ascii`.
-fn after(prefix: &str, ascii: char) -> String {
-    let next = char::from_u32(u32::from(ascii) + 1).unwrap_or(ascii);
-    format!("{prefix}{next}")
+    at.checked_sub(1).map_or(Place::End, |parent| Place::From { kept: parent, then: ["", AFTER_SLASH] })
 }
 
 fn level_at(topic: &str, at: usize) -> &str {
@@ -209,9 +212,19 @@ fn level_at(topic: &str, at: usize) -> &str {
 }
 
 fn has_below<V>(map: &BTreeMap<Filter, V>, path: &str) -> bool {
-    let mut below = map.range::<str, _>((Bound::Included(path), Bound::Unbounded));
-    below.next().is_some_and(|(filter, _)| filter.starts_with(path))
+    from(map, path).next().is_some_and(|(filter, _)| filter.starts_with(path))
 }
+
+/// The entries of names that are not before `start`.
+fn from<'a, K: Borrow<str> + Ord, V>(map: &'a BTreeMap<K, V>, start: &str) -> btree_map::Range<'a, K, V> {
+    map.range::<str, _>((Bound::Included(start), Bound::Unbounded))
+}
+
+/// So many names are passed over one by one before one is looked up from the root, which costs about as much.
+const NEAR: usize = 16;
+/// What comes after all that begins with a slash, or with `$`, in the order of bytes.
+const AFTER_SLASH: &str = "0";
+const AFTER_DOLLAR: &str = "%";
 
 #[cfg(test)]
 mod tests {

@@ -88,7 +88,7 @@ impl Topics {
                 let filter = self.read_filter(&filter)?;
                 let peer = self.peers.get_mut(&from)?;
                 if peer.interest.remove(&filter, &mut peer.names) {
-                    self.reconsider_all(from, &filter);
+                    self.reconsider_all(from, &filter, None);
                 }
                 Some(())
             }
@@ -102,8 +102,9 @@ impl Topics {
     fn add_interest(&mut self, from: PeerId, filter: &Filter, type_name: TypeName) {
         let limit = self.config.max_interest_per_peer;
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if peer.interest.add(filter, type_name, limit, &mut peer.names) {
-            self.reconsider_all(from, filter);
+        let type_name = filter.type_name(type_name);
+        if peer.interest.add(filter, type_name.clone(), limit, &mut peer.names) {
+            self.reconsider_all(from, filter, Some(&type_name));
             return;
         }
         self.stats.interest_refused += 1;
@@ -113,10 +114,10 @@ impl Topics {
         }
     }
 
-    /// Finds out which publications that a filter matches the peer gets.
-    fn reconsider_all(&mut self, from: PeerId, filter: &Filter) {
+    /// Finds out which publications that a filter matches the peer gets. `added` is the filter's type, if it was added.
+    fn reconsider_all(&mut self, from: PeerId, filter: &Filter, added: Option<&TypeName>) {
         for topic in self.publications.matched(filter) {
-            self.reconsider(from, &topic);
+            self.reconsider(from, &topic, added);
         }
     }
 }

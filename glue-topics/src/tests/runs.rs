@@ -138,7 +138,7 @@ fn a_run_that_the_peer_never_ended_is_over_when_it_starts_anew() {
     let filter = crate::Filter::new("#", 1).unwrap();
     let state = world.nodes[0].peers.get_mut(&peer(1)).unwrap();
     state.interest.add(&filter, crate::name::TypeName::any(), 1, &mut state.names);
-    world.nodes[0].reconsider(peer(1), "a");
+    world.nodes[0].reconsider(peer(1), "a", None);
     world.publish(0, "a", b"x");
     world.settle();
     assert_eq!(world.numbers(1, id), [1, 3]);
