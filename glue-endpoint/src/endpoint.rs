@@ -126,13 +126,17 @@ impl Endpoint {
         Publisher::new(Arc::clone(&self.shared), topic, type_name)
     }
 
-    /// Subscribes to a topic, or with `#` to all. Messages wait in the subscription until they are received; while it is
+    /// Subscribes to a topic, or to all topics that a filter with wildcards matches: `+` stands for a level, `#` for all
+    /// that follows, see [`glue_topics::Filter`]. Messages wait in the subscription until they are received; while it is
     /// full the publishers wait.
     ///
-    /// An empty type takes messages of every type, and so does `#`.
+    /// An empty type takes messages of every type, and so does `#`. With wildcards a type takes those topics that have it;
+    /// a filter without gives a [`Notice`](crate::Notice) if a publisher uses another.
+    ///
+    /// Subscriptions may overlap: each gets what it matches, once.
     ///
     /// # Errors
-    /// [`SubscribeError`] for a bad name, or another type than this endpoint uses the topic with.
+    /// [`SubscribeError`] for a bad filter, or another type than this endpoint uses the topic with.
     #[expect(clippy::unused_async, reason = "subscribing may come to wait for peers, and the API must not change then")]
     pub async fn subscribe(&self, topic: &str, type_name: &str) -> Result<Subscription, SubscribeError> {
         Subscription::new(Arc::clone(&self.shared), topic, type_name)

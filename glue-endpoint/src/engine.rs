@@ -111,7 +111,7 @@ impl Engine {
 
     // ---- what the application asks for ----
 
-    /// Subscribes to a topic, or with `#` to all.
+    /// Subscribes to a topic, or to all that a filter with wildcards matches.
     ///
     /// # Errors
     /// [`SubscribeError`]; nothing was changed.

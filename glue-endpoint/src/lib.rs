@@ -33,8 +33,8 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    AnswerError, Data, Gap, GapReason, Gaps, Item, Message, PublishError, Received, Reply, RequestError, ServeError,
-    Source, SubscribeError, TopicStats,
+    AnswerError, Data, Filter, Gap, GapReason, Gaps, Item, Message, NameError, PublishError, Received, Reply,
+    RequestError, ServeError, Source, SubscribeError, TopicStats,
 };
 pub use glue_transport::PeerStats;
 pub use memory::Memory;

@@ -25,7 +25,7 @@ pub struct Config {
     /// again goes on where it stopped. Default 4,096; any. The longest unused goes first; a topic that was forgotten
     /// and is published again starts above every number that was ever used, not at 1.
     pub max_idle_publications: usize,
-    /// Topics that one peer may be interested in. Default 65,536; at least 1. Each costs about 150 bytes. Interest
+    /// Filters of topics that one peer may be interested in. Default 65,536; at least 1. Each costs about 150 bytes. Interest
     /// beyond is refused: counted, and told as [`crate::Event::InterestRefused`].
     pub max_interest_per_peer: usize,
     /// Topics of one peer whose order is kept. Default 65,536; at least 1. Each costs about 300 bytes. A bundle of a

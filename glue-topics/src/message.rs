@@ -24,6 +24,12 @@ pub struct Source {
     pub topic_type: TypeName,
 }
 
+impl Source {
+    pub(crate) fn is_classic(&self) -> bool {
+        self.incarnation == Incarnation::default()
+    }
+}
+
 /// One message. A clone costs two reference counts.
 #[derive(Clone, Debug)]
 pub struct Message {

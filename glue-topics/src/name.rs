@@ -36,6 +36,11 @@ impl TopicName {
         }
     }
 
+    /// The topic that a filter without wildcards names.
+    pub(crate) fn of_filter(filter: &crate::filter::Filter) -> Self {
+        Self(Arc::clone(&filter.0))
+    }
+
     /// The name that a classic peer gave: its messages may bear any.
     pub(crate) fn foreign(text: &str, limit: usize) -> Option<Self> {
         (1..=limit).contains(&text.len()).then(|| Self(text.into()))
@@ -84,30 +89,6 @@ impl EndpointName {
     }
 }
 
-/// What a subscription asks for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Filter {
-    /// `#`: every topic.
-    All,
-    /// One topic.
-    Exact(TopicName),
-}
-
-impl Filter {
-    pub(crate) fn new(text: &str, limit: usize) -> Result<Self, NameError> {
-        if text == Self::ALL { Ok(Self::All) } else { TopicName::new(text, limit).map(Self::Exact) }
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        match self {
-            Self::All => Self::ALL,
-            Self::Exact(topic) => topic,
-        }
-    }
-
-    const ALL: &str = "#";
-}
-
 /// What is wrong with a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -131,9 +112,25 @@ pub enum NameError {
         /// Bytes that it may have.
         limit: usize,
     },
-    /// `#` stands for every topic when it stands alone in a subscription; `+`, and `#` after a prefix, are kept for
-    /// patterns to come.
-    #[error("character {character:?} at byte {at} is a wildcard (a subscription may be \"#\" alone)")]
+    /// A wildcard of a filter that does not fill its level, or `#` before the end, see [`crate::Filter`].
+    #[error("wildcard {character:?} at byte {at} is out of place: \"+\" fills a level, and \"#\" the last one")]
+    Misplaced {
+        /// Byte offset.
+        at: usize,
+        /// The character.
+        character: char,
+    },
+    /// A filter that a group shares, where one that is not shared is wanted, see [`crate::Share`].
+    #[error("it begins with \"$share/\": filters that a group shares are not subscribed this way")]
+    Shared,
+    /// A shared filter without a group, or without a filter.
+    #[error("something is missing at byte {at}: a shared filter is \"$share/<group>/<filter>\"")]
+    Unshared {
+        /// Byte offset of what is missing.
+        at: usize,
+    },
+    /// `+` and `#` are for the filters of subscriptions, not for names of topics and groups.
+    #[error("character {character:?} at byte {at} is a wildcard, which is for filters only")]
     Wildcard {
         /// Byte offset.
         at: usize,
@@ -142,7 +139,20 @@ pub enum NameError {
     },
 }
 
-fn check_text(text: &str, limit: usize) -> Result<(), NameError> {
+impl NameError {
+    /// The same, in a text that begins `by` bytes earlier.
+    pub(crate) const fn moved(self, by: usize) -> Self {
+        match self {
+            Self::Control { at, character } => Self::Control { at: at + by, character },
+            Self::Misplaced { at, character } => Self::Misplaced { at: at + by, character },
+            Self::Unshared { at } => Self::Unshared { at: at + by },
+            Self::Wildcard { at, character } => Self::Wildcard { at: at + by, character },
+            Self::Empty | Self::Shared | Self::TooLong { .. } => self,
+        }
+    }
+}
+
+pub(crate) fn check_text(text: &str, limit: usize) -> Result<(), NameError> {
     if text.len() > limit {
         return Err(NameError::TooLong { len: text.len(), limit });
     }
@@ -200,6 +210,8 @@ macro_rules! reads_as_text {
     )*};
 }
 
+pub(crate) use reads_as_text;
+
 reads_as_text!(EndpointName, TopicName, TypeName);
 
 #[cfg(test)]
@@ -223,13 +235,6 @@ mod tests {
         assert_eq!(topic, "room/7");
         assert_eq!(format!("{topic:>8}|{topic:?}"), "  room/7|\"room/7\"");
         assert_eq!(TypeName::new("", 8).unwrap(), TypeName::any());
-    }
-
-    #[test]
-    fn a_filter_is_a_topic_or_everything() {
-        assert_eq!(Filter::new("#", 8), Ok(Filter::All));
-        assert_eq!(Filter::new("a", 8).unwrap().as_str(), "a");
-        assert!(Filter::new("a/#", 8).is_err());
     }
 
     #[test]

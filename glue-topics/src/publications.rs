@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::filter::Filter;
+use crate::lookup::matched;
 use crate::message::Source;
 use crate::name::{NameError, TopicName, TypeName};
 use crate::publication::Publication;
@@ -111,9 +113,9 @@ impl Publications {
         self.slots.get_mut(*self.by_topic.get(topic)? as usize)?.publication.as_mut()
     }
 
-    /// The topics of all, in use or idle.
-    pub(crate) fn topics(&self) -> impl Iterator<Item = &TopicName> {
-        self.by_topic.keys()
+    /// The topics that a filter matches, of all, in use or idle.
+    pub(crate) fn matched(&self, filter: &Filter) -> Vec<TopicName> {
+        matched(&self.by_topic, filter)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Publication> {

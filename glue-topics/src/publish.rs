@@ -167,7 +167,7 @@ impl Topics {
         let id = self.publications.insert(source, next_sequence)?;
         let peers: Vec<_> = self.peers.keys().copied().collect();
         for peer in peers {
-            self.reconsider(peer, &topic_name);
+            self.reconsider(peer, &topic_name, None);
         }
         Some(id)
     }
@@ -185,8 +185,9 @@ impl Topics {
         }
     }
 
-    /// Finds out whether a peer gets the topic's publication, if there is one.
-    pub(crate) fn reconsider(&mut self, id: PeerId, topic: &str) {
+    /// Finds out whether a peer gets the topic's publication, if there is one. `added` is the type of a filter that
+    /// matches it and was just added: mostly it fits, and no other needs to be looked for.
+    pub(crate) fn reconsider(&mut self, id: PeerId, topic: &str, added: Option<&TypeName>) {
         let Some(publication) = self.publications.by_topic_mut(topic) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
@@ -195,7 +196,10 @@ impl Topics {
             return;
         }
         let source = &publication.source;
-        let wanted = peer.interest.wants(&source.topic_name, &source.topic_type);
+        let wanted = match added {
+            Some(added) if added.takes(&source.topic_type) => Wanted::Yes,
+            _ => peer.interest.wants(&source.topic_name, &source.topic_type),
+        };
         let goes = publication.goes_to(id);
         if wanted == Wanted::Yes && !goes {
             publication.add(id, peer, outputs, stats);

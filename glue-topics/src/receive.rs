@@ -6,8 +6,9 @@ use glue_net::{Instant, PeerId};
 
 use crate::cargo::Head;
 use crate::control::{Operation, Operations};
+use crate::filter::Filter;
 use crate::incoming::{Arrival, Skipped};
-use crate::name::{Filter, TopicName, TypeName};
+use crate::name::TypeName;
 use crate::output::Event;
 use crate::serving::Why;
 use crate::topics::Topics;
@@ -96,8 +97,9 @@ impl Topics {
             Operation::Unsubscribe { filter } => {
                 let filter = self.read_filter(&filter)?;
                 let peer = self.peers.get_mut(&from)?;
-                peer.interest.remove(&filter, &mut peer.names);
-                self.reconsider_all(from, &filter);
+                if peer.interest.remove(&filter, &mut peer.names) {
+                    self.reconsider_all(from, &filter, None);
+                }
             }
         }
         Some(())
@@ -110,8 +112,9 @@ impl Topics {
     fn add_interest(&mut self, from: PeerId, filter: &Filter, type_name: TypeName) {
         let limit = self.config.max_interest_per_peer;
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        if peer.interest.add(filter, type_name, limit, &mut peer.names) {
-            self.reconsider_all(from, filter);
+        let type_name = filter.type_name(type_name);
+        if peer.interest.add(filter, type_name.clone(), limit, &mut peer.names) {
+            self.reconsider_all(from, filter, Some(&type_name));
             return;
         }
         self.stats.interest_refused += 1;
@@ -121,12 +124,10 @@ impl Topics {
         }
     }
 
-    /// Finds out which publications that a filter matches the peer gets.
-    fn reconsider_all(&mut self, from: PeerId, filter: &Filter) {
-        let topics: Vec<TopicName> = match filter {
-            Filter::All => self.publications.topics().cloned().collect(),
-            Filter::Exact(topic) => vec![topic.clone()],
-        };
-        topics.iter().for_each(|topic| self.reconsider(from, topic));
+    /// Finds out which publications that a filter matches the peer gets. `added` is the filter's type, if it was added.
+    fn reconsider_all(&mut self, from: PeerId, filter: &Filter, added: Option<&TypeName>) {
+        for topic in self.publications.matched(filter) {
+            self.reconsider(from, &topic, added);
+        }
     }
 }

@@ -318,7 +318,7 @@ impl Audience {
         if same_source && self.version == sink.subscriptions.version() {
             return;
         }
-        let matching = sink.subscriptions.matching(&source.topic_name, Some(&source.topic_type));
+        let matching = sink.subscriptions.matching_source(source);
         self.source = Some(Arc::clone(source));
         self.version = sink.subscriptions.version();
         self.to = matching.ids;

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::name::{Filter, NameError, TopicName, TypeName};
+use crate::filter::Filter;
+use crate::lookup::FilterMap;
+use crate::message::Source;
+use crate::name::{NameError, TopicName, TypeName};
 
 /// A subscription of this endpoint; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,7 +16,7 @@ pub struct SubscriptionId(pub u64);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubscribeError {
-    /// The topic is no good name, nor `#`.
+    /// The topic is no good filter, see [`Filter::new`].
     #[error("bad topic: {0}")]
     BadTopic(#[source] NameError),
     /// The type is no good name.
@@ -41,8 +44,7 @@ pub enum SubscribeError {
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
     filters: BTreeMap<SubscriptionId, Filter>,
-    exact: BTreeMap<TopicName, Vec<(SubscriptionId, TypeName)>>,
-    all: Vec<SubscriptionId>,
+    by_filter: FilterMap<Vec<(SubscriptionId, TypeName)>>,
     last: u64,
     version: u64,
 }
@@ -51,7 +53,7 @@ pub(crate) struct Subscriptions {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Matching {
     pub(crate) ids: Arc<[SubscriptionId]>,
-    /// The type of a subscription to the topic that does not take messages of this type.
+    /// The type of a subscription to just this topic that does not take messages of this type.
     pub(crate) mismatch: Option<TypeName>,
 }
 
@@ -60,9 +62,10 @@ impl Subscriptions {
         self.last += 1;
         self.version += 1;
         let id = SubscriptionId(self.last);
-        match &filter {
-            Filter::All => self.all.push(id),
-            Filter::Exact(topic) => self.exact.entry(topic.clone()).or_default().push((id, type_name)),
+        let entry = (id, filter.type_name(type_name));
+        match self.by_filter.get_mut(&filter) {
+            Some(list) => list.push(entry),
+            None => drop(self.by_filter.insert(filter.clone(), vec![entry])),
         }
         self.filters.insert(id, filter);
         id
@@ -71,16 +74,10 @@ impl Subscriptions {
     pub(crate) fn remove(&mut self, id: SubscriptionId) {
         let Some(filter) = self.filters.remove(&id) else { return };
         self.version += 1;
-        match &filter {
-            Filter::All => self.all.retain(|other| *other != id),
-            Filter::Exact(topic) => {
-                if let Some(list) = self.exact.get_mut(topic) {
-                    list.retain(|(other, _)| *other != id);
-                    if list.is_empty() {
-                        self.exact.remove(topic);
-                    }
-                }
-            }
+        let Some(list) = self.by_filter.get_mut(&filter) else { return };
+        list.retain(|(other, _)| *other != id);
+        if list.is_empty() {
+            self.by_filter.remove(&filter);
         }
     }
 
@@ -99,34 +96,47 @@ impl Subscriptions {
 
     /// What others are told of a filter: its type, or that any will do if subscriptions differ; `None`: not wanted.
     pub(crate) fn declared(&self, filter: &Filter) -> Option<TypeName> {
-        match filter {
-            Filter::All => (!self.all.is_empty()).then(TypeName::any),
-            Filter::Exact(topic) => {
-                let list = self.exact.get(topic)?;
-                let (_, first) = list.first()?;
-                Some(if list.iter().all(|(_, other)| other == first) { first.clone() } else { TypeName::any() })
-            }
-        }
+        let list = self.by_filter.get(filter)?;
+        let (_, first) = list.first()?;
+        Some(if list.iter().all(|(_, other)| other == first) { first.clone() } else { TypeName::any() })
     }
 
     /// Every filter, once.
-    pub(crate) fn declared_filters(&self) -> impl Iterator<Item = Filter> + '_ {
-        let all = (!self.all.is_empty()).then_some(Filter::All);
-        all.into_iter().chain(self.exact.keys().cloned().map(Filter::Exact))
+    pub(crate) fn declared_filters(&self) -> impl Iterator<Item = &Filter> {
+        self.by_filter.filters()
     }
 
     /// The type that a subscription gave to the topic.
     pub(crate) fn fixed_type(&self, topic: &str) -> Option<&TypeName> {
-        self.exact.get(topic)?.iter().map(|(_, type_name)| type_name).find(|type_name| !type_name.is_open())
+        self.by_filter.exact(topic)?.iter().map(|(_, type_name)| type_name).find(|type_name| !type_name.is_open())
     }
 
     /// Who gets messages of `topic` and `type_name`; `None`: a type that is not known.
     pub(crate) fn matching(&self, topic: &str, type_name: Option<&TypeName>) -> Matching {
-        let exact = self.exact.get(topic).map_or(&[][..], Vec::as_slice);
         let takes = |wanted: &TypeName| type_name.is_none_or(|given| wanted.takes(given));
-        let ids = exact.iter().filter(|(_, wanted)| takes(wanted)).map(|(id, _)| *id).chain(self.all.iter().copied());
+        let exact = self.by_filter.exact(topic).map_or(&[][..], Vec::as_slice);
+        let mut ids = Vec::new();
+        let mut add = |list: &[(SubscriptionId, TypeName)]| {
+            ids.extend(list.iter().filter(|(_, wanted)| takes(wanted)).map(|(id, _)| *id));
+        };
+        add(exact);
+        self.by_filter.any_pattern(topic, |list| {
+            add(list);
+            false
+        });
         let mismatch = exact.iter().find(|(_, wanted)| !takes(wanted)).map(|(_, wanted)| wanted.clone());
-        Matching { ids: ids.collect(), mismatch }
+        Matching { ids: ids.into(), mismatch }
+    }
+
+    /// As [`Subscriptions::matching`], for a source. To a classic publisher `$` is a character like any other, and `#`
+    /// everything.
+    pub(crate) fn matching_source(&self, source: &Source) -> Matching {
+        let mut matching = self.matching(&source.topic_name, Some(&source.topic_type));
+        if source.is_classic() && source.topic_name.starts_with('$') {
+            let all = self.by_filter.all().into_iter().flatten().map(|(id, _)| *id);
+            matching.ids = matching.ids.iter().copied().chain(all).collect();
+        }
+        matching
     }
 }
 
@@ -151,6 +161,20 @@ mod tests {
         assert_eq!(*subscriptions.matching("a", Some(&type_name("json"))).ids, [exact, all]);
         let mismatch = subscriptions.matching("a", Some(&type_name("text")));
         assert_eq!((&*mismatch.ids, mismatch.mismatch), (&[all][..], Some(type_name("json"))));
+    }
+
+    #[test]
+    fn a_filter_with_wildcards_takes_the_types_that_fit() {
+        let mut subscriptions = Subscriptions::default();
+        let json = subscriptions.add(filter("a/+"), type_name("json"));
+        let any = subscriptions.add(filter("+/b"), TypeName::any());
+        let all = subscriptions.add(filter("#"), type_name("json"));
+        let matching = |given| subscriptions.matching("a/b", Some(&type_name(given)));
+        let of_json: std::collections::BTreeSet<_> = matching("json").ids.iter().copied().collect();
+        assert_eq!(of_json, [json, any, all].into());
+        let of_text: std::collections::BTreeSet<_> = matching("text").ids.iter().copied().collect();
+        assert_eq!((of_text, matching("text").mismatch), ([any, all].into(), None));
+        assert_eq!(*subscriptions.matching("$a/b", Some(&type_name("json"))).ids, []);
     }
 
     #[test]

@@ -8,9 +8,10 @@ use crate::calls::Calls;
 use crate::cargo::Cargo;
 use crate::classic::Hold;
 use crate::config::{Config, ConfigError};
+use crate::filter::Filter;
 use crate::incoming::Incoming;
 use crate::message::GapReason;
-use crate::name::{EndpointName, Filter, TopicName, TypeName};
+use crate::name::{EndpointName, TopicName, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
 use crate::publications::Publications;
@@ -74,19 +75,21 @@ impl Topics {
         })
     }
 
-    /// Subscribes to a topic, or with `#` to all. An empty type takes messages of every type, and so does `#`, whatever
-    /// its type.
+    /// Subscribes to a topic, or to all that a [`Filter`] with wildcards matches. An empty type takes messages of every
+    /// type, and so does `#`, whatever its type. With wildcards, topics of another type are passed over in silence.
+    ///
+    /// What several subscriptions match, each of them gets once.
     ///
     /// # Errors
-    /// [`SubscribeError`] for a bad name, another type than this endpoint uses the topic with, or too many
+    /// [`SubscribeError`] for a bad filter, another type than this endpoint uses the topic with, or too many
     /// subscriptions.
     pub fn subscribe(&mut self, topic: &str, type_name: &str) -> Result<SubscriptionId, SubscribeError> {
         let filter = Filter::new(topic, self.config.max_topic_bytes).map_err(SubscribeError::BadTopic)?;
         let given = TypeName::new(type_name, self.config.max_type_bytes).map_err(SubscribeError::BadType)?;
-        if let Filter::Exact(topic) = &filter {
-            let used = [self.type_in_use(topic), self.subscriptions.fixed_type(topic)];
+        if let Some(topic) = filter.topic() {
+            let used = [self.type_in_use(&topic), self.subscriptions.fixed_type(&topic)];
             if let Some(expected) = used.into_iter().flatten().find(|expected| !given.takes(expected)).cloned() {
-                return Err(SubscribeError::TypeMismatch { topic: topic.clone(), expected, given });
+                return Err(SubscribeError::TypeMismatch { topic, expected, given });
             }
         }
         let limit = self.config.max_subscriptions;
@@ -129,7 +132,7 @@ impl Topics {
             None => {
                 let mut peer = Peer::new(facts, &self.config, &self.held, &self.names);
                 if peer.is_native() {
-                    self.subscriptions.declared_filters().for_each(|filter| peer.declare(&filter, false, true));
+                    self.subscriptions.declared_filters().for_each(|filter| peer.declare(filter, false, true));
                     self.serving.introduce(&mut peer);
                 }
                 self.peers.insert(id, peer);

@@ -145,6 +145,20 @@ fn what_no_reference_would_deliver_is_refused() {
 }
 
 #[test]
+fn everything_of_a_classic_peer_goes_to_a_subscription_to_everything() {
+    let mut world = world(&Config::default());
+    let all = world.nodes[0].subscribe("#", "json").unwrap();
+    let below = world.nodes[0].subscribe("+/#", "").unwrap();
+    world.take(classic::Message { topic_name: "$a/b".into(), ..message(1) });
+    world.take(classic::Message { topic_name: "a/b".into(), ..message(2) });
+    assert_eq!((world.numbers(0, all), world.numbers(0, below)), (vec![1, 2], vec![2]));
+    // It gets everything as well: its wire has no subscriptions.
+    world.publish(0, "$a", b"x");
+    world.nodes[0].close_bundles();
+    assert!(world.nodes[0].poll_cargo().is_some_and(|(to, _)| to == peer(9)));
+}
+
+#[test]
 fn another_type_is_dropped_but_the_bridges() {
     let mut world = world(&Config::default());
     let id = world.nodes[0].subscribe("a", "text").unwrap();

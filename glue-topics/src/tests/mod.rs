@@ -7,6 +7,7 @@ mod counters;
 mod hostile;
 mod limits;
 mod order;
+mod patterns;
 mod runs;
 mod served;
 mod speed;

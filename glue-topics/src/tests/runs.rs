@@ -135,10 +135,10 @@ fn a_run_that_the_peer_never_ended_is_over_when_it_starts_anew() {
     world.nodes[0].handle_peer_up(peer(1), &super::facts(1, crate::Wire::Native));
     world.nodes[1].subscribe("#", "").unwrap();
     world.send();
-    let filter = crate::name::Filter::All;
+    let filter = crate::Filter::new("#", 1).unwrap();
     let state = world.nodes[0].peers.get_mut(&peer(1)).unwrap();
     state.interest.add(&filter, crate::name::TypeName::any(), 1, &mut state.names);
-    world.nodes[0].reconsider(peer(1), "a");
+    world.nodes[0].reconsider(peer(1), "a", None);
     world.publish(0, "a", b"x");
     world.settle();
     assert_eq!(world.numbers(1, id), [1, 3]);
@@ -194,12 +194,12 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0u8..3).prop_map(Step::Publish),
         2 => Just(Step::Send),
         2 => (1u8..4).prop_map(Step::Carry),
-        1 => (0u8..4).prop_map(Step::Subscribe),
+        1 => (0u8..7).prop_map(Step::Subscribe),
         1 => any::<u8>().prop_map(Step::Unsubscribe),
     ]
 }
 
-const FILTERS: [&str; 4] = ["0", "1", "2", "#"];
+const FILTERS: [&str; 7] = ["t/0", "t/1", "t/2", "#", "t/+", "+/1", "t/#"];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
@@ -219,7 +219,7 @@ proptest! {
             match step {
                 Step::Carry(count) => (0..count).for_each(|_| { world.carry_one(); }),
                 Step::Publish(topic) => {
-                    let topic = topic.to_string();
+                    let topic = format!("t/{topic}");
                     let to = world.nodes[0].publication(&topic, "text").unwrap();
                     sent += world.nodes[0].interested(to).len() as u64;
                     world.nodes[0].release(to);

@@ -27,6 +27,8 @@ pub struct Lan {
     hosts: Vec<Host>,
     publication: PublicationId,
     most_bytes: usize,
+    /// Bytes of all datagrams that were handed to [`Lan::deliver`].
+    pub carried_bytes: usize,
     /// What [`Lan::transmit`] has written.
     out: Chain,
     sent: Vec<Transmit>,
@@ -56,15 +58,30 @@ impl Lan {
     /// If they do not find each other.
     #[must_use]
     pub fn new(subscribers: usize, path: Path) -> Self {
+        Self::crowded(subscribers, path, &[], &[])
+    }
+
+    /// As [`Lan::new`], but the hub publishes other `topics` too, and each subscriber has these `filters` too.
+    ///
+    /// # Panics
+    /// If they do not find each other, or a name is bad.
+    #[must_use]
+    pub fn crowded(subscribers: usize, path: Path, topics: &[String], filters: &[String]) -> Self {
         let now = Instant::from_nanos(1_000_000_000);
         let mut hosts: Vec<Host> = (0..=subscribers).map(|index| Host::new(now, index, path)).collect();
         let publication = hosts[HUB].engine.publication(TOPIC, TYPE).expect("a good topic");
+        for topic in topics {
+            hosts[HUB].engine.publication(topic, TYPE).expect("a good topic");
+        }
         for host in hosts.iter_mut().skip(1) {
             host.engine.subscribe(TOPIC, TYPE).expect("a good topic");
+            for filter in filters {
+                host.engine.subscribe(filter, TYPE).expect("a good filter");
+            }
         }
         let most_bytes = if path == Path::Loopback { 65_507 } else { 1_200 };
         let (out, sent) = (Chain::with_capacity(1 << 18), Vec::with_capacity(1_000));
-        let mut lan = Self { now, hosts, publication, most_bytes, out, sent };
+        let mut lan = Self { now, hosts, publication, most_bytes, carried_bytes: 0, out, sent };
         for _ in 0..1_000 {
             lan.wait(Duration::from_millis(10));
             if lan.hosts[HUB].engine.subscribers(publication).len() == subscribers && lan.is_settled() {
@@ -113,6 +130,7 @@ impl Lan {
         let hub = self.hosts[HUB].data;
         let to_hub = datagram.from != hub;
         let mut messages = 0;
+        self.carried_bytes += datagram.bytes.len();
         if datagram.bytes.len() > self.most_bytes {
             return 0;
         }

@@ -14,6 +14,24 @@ use std::time::Duration;
 use glue_net::{Chain, Content, EndpointId, Incarnation, Instant, PeerId};
 use glue_topics::{Config, EndpointName, PeerFacts, Topics, Wire};
 
+/// So many topics for a [`Lan::crowded`]. None is [`TOPIC`].
+#[must_use]
+pub fn topics(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("site/{}/{number}/heat", number % 1_000)).collect()
+}
+
+/// So many filters with wildcards for a [`Lan::crowded`]: each of them matches some of [`topics`], the last two [`TOPIC`].
+#[must_use]
+pub fn filters(count: usize) -> Vec<String> {
+    let most = (0..count.saturating_sub(2)).map(|number| match number % 4 {
+        0 => format!("site/{number}/+/heat"),
+        1 => format!("site/{number}/#"),
+        2 => format!("+/{number}/+/heat"),
+        _ => format!("site/+/{number}/#"),
+    });
+    most.chain(["+".to_owned(), format!("{TOPIC}/#")]).collect()
+}
+
 pub use lan::{Datagram, Lan, Path};
 
 /// The topic that is published.

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use glue_bench::{Lan, Path};
+use glue_bench::{Lan, Path, filters, topics};
 
 /// Rounds before those that count: buffers have their size then.
 const WARM_UP: u32 = 10;
@@ -15,7 +15,10 @@ const ROUNDS: u32 = 10;
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
-        Some("pack-10-times-1000-messages-of-64-bytes") => pack(),
+        Some("pack-10-times-1000-messages-of-64-bytes") => pack(Lan::new(1, Path::Loopback)),
+        Some("pack-them-among-10000-topics-and-1000-filters") => {
+            pack(Lan::crowded(1, Path::Loopback, &topics(10_000), &filters(1_000)));
+        }
         Some("handle-100-full-datagrams") => handle(),
         Some("fan-10-bundles-out-to-100-peers") => fan_out(),
         other => {
@@ -37,8 +40,7 @@ fn round(number: u32, work: &mut dyn FnMut()) {
 }
 
 /// Messages are published, and leave in the largest datagrams there are: the cost is that of the message.
-fn pack() {
-    let mut lan = Lan::new(1, Path::Loopback);
+fn pack(mut lan: Lan) {
     for number in 0..WARM_UP + ROUNDS {
         let mut datagrams = 0;
         round(number, &mut || {
