@@ -32,6 +32,12 @@ impl Engine {
         self.topics.responders(topic, type_name)
     }
 
+    /// How many members of a group can be reached, given as it is subscribed.
+    #[must_use]
+    pub fn members(&self, shared_filter: &str) -> usize {
+        self.topics.responders(shared_filter, "")
+    }
+
     /// Serves a topic; see [`glue_topics::Topics::serve`].
     ///
     /// # Errors
@@ -62,6 +68,19 @@ impl Engine {
         result
     }
 
+    /// The application is done with a share of a group's messages. `false`: it was withdrawn before.
+    pub fn done(&mut self, now: Instant, id: RequestId) -> bool {
+        let was_there = self.topics.done(id);
+        self.queue_cargo(now);
+        was_there
+    }
+
+    /// Whether a share is still to be processed here.
+    #[must_use]
+    pub fn is_waiting(&self, id: RequestId) -> bool {
+        self.topics.is_waiting(id)
+    }
+
     /// Requests of this endpoint that wait for answers, and requests of all that wait here to be answered.
     #[must_use]
     pub fn open_calls(&self) -> (usize, usize) {
@@ -75,6 +94,9 @@ impl Engine {
             let (from, bytes) = lent(&event);
             self.roster.lend(from, bytes);
             self.events.push_back(Event::Call(event));
+        }
+        if self.topics.take_share_room() {
+            self.events.push_back(Event::Writable);
         }
     }
 }

@@ -157,6 +157,11 @@ impl Engine {
             return Ok(None);
         }
         let payload = payload.into();
+        if !self.topics.has_share_room(id, payload.len()) {
+            self.stats.publishes_held_back += 1;
+            self.topics.note_held_back(id);
+            return Ok(None);
+        }
         let limit = self.config.topics.max_message_bytes;
         if payload.len() <= limit && !self.has_memory(now, id, payload.len()) {
             return Ok(None);

@@ -79,10 +79,28 @@ impl Endpoint {
     ///
     /// Cancel safe: it changes nothing.
     pub async fn wait_for_responders(&self, topic: &str, type_name: &str, count: usize) -> bool {
+        self.wait_until(|| self.responders(topic, type_name) >= count).await
+    }
+
+    /// How many members of a group can be reached, this endpoint's own among them: subscriptions to `shared_filter`, which
+    /// is `$share/<group>/<filter>`.
+    #[must_use]
+    pub fn members(&self, shared_filter: &str) -> usize {
+        self.shared.call(|engine, _| engine.members(shared_filter))
+    }
+
+    /// Waits until at least `count` members of a group can be reached. Returns false if the endpoint was closed meanwhile.
+    ///
+    /// Cancel safe: it changes nothing.
+    pub async fn wait_for_members(&self, shared_filter: &str, count: usize) -> bool {
+        self.wait_until(|| self.members(shared_filter) >= count).await
+    }
+
+    async fn wait_until(&self, is_so: impl Fn() -> bool) -> bool {
         loop {
             // Made before the look, so that a change between the look and the wait is not missed.
             let changed = self.shared.interest().notified();
-            if self.responders(topic, type_name) >= count {
+            if is_so() {
                 return true;
             }
             if self.shared.is_stopped() {
@@ -150,3 +168,6 @@ impl Drop for Replies {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

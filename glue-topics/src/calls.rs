@@ -14,6 +14,7 @@ use glue_net::{EndpointId, Held, Instant, PeerId, Rng};
 
 use crate::batch::Batch;
 use crate::cargo::Cargo;
+use crate::groups::Groups;
 use crate::letter::{self, AnswerHead, Letter, LetterKind, Sheet};
 use crate::message::Data;
 use crate::name::{EndpointName, NameError, TopicName, TypeName};
@@ -160,14 +161,24 @@ pub enum CallEvent {
 /// A request that waits for answers.
 #[derive(Debug)]
 struct Call {
-    topic: TopicName,
+    /// What is asked for: a topic, or a group with its filter.
+    name: Arc<str>,
     type_name: TypeName,
-    reach: Reach,
+    purpose: Purpose,
     sheet: Arc<Sheet>,
     deadline: Instant,
     open: BTreeSet<u64>,
     /// Where it was returned from.
     tried: BTreeSet<Place>,
+}
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// It has answers.
+    Ask(Reach),
+    /// A share of a group's messages.
+    Share,
 }
 
 /// A message to one service.
@@ -190,7 +201,9 @@ pub(crate) struct Calls {
     silent: BTreeMap<PeerId, Instant>,
     /// Numbers calls and legs.
     last: u64,
+    /// Of requests.
     bytes: usize,
+    pub(crate) groups: Groups,
     rng: Rng,
 }
 
@@ -204,11 +217,12 @@ impl Calls {
             silent: BTreeMap::new(),
             last: 0,
             bytes: 0,
+            groups: Groups::default(),
             rng,
         }
     }
 
-    fn next(&mut self) -> u64 {
+    pub(crate) const fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
     }
@@ -247,12 +261,24 @@ impl Topics {
         self.stats.requests_sent += 1;
         let id = CallId(self.calls.next());
         let sheet = Sheet::new(ask.payload.to_bytes(), &self.outputs.bundles);
-        let (deadline, open, tried) = (now + ask.timeout, BTreeSet::new(), BTreeSet::new());
         self.calls.bytes = bytes;
-        self.calls.deadlines.extend((deadline < Instant::FAR).then_some((deadline, id)));
-        self.calls.calls.insert(id, Call { topic, type_name, reach: ask.reach, sheet, deadline, open, tried });
+        let purpose = Purpose::Ask(ask.reach);
+        self.insert_call(id, topic.shared(), type_name, purpose, (sheet, now + ask.timeout));
         self.direct(id, &places);
         Ok(id)
+    }
+
+    pub(crate) fn insert_call(
+        &mut self,
+        id: CallId,
+        name: Arc<str>,
+        type_name: TypeName,
+        purpose: Purpose,
+        (sheet, deadline): (Arc<Sheet>, Instant),
+    ) {
+        let (open, tried) = (BTreeSet::new(), BTreeSet::new());
+        self.calls.deadlines.extend((deadline < Instant::FAR).then_some((deadline, id)));
+        self.calls.calls.insert(id, Call { name, type_name, purpose, sheet, deadline, open, tried });
     }
 
     /// Gives a request up: no answer comes any more, and who has it learns so.
@@ -280,6 +306,21 @@ impl Topics {
         (self.calls.calls.len().max(self.calls.legs.len()), self.serving.len())
     }
 
+    /// The group and type of a call that is a share.
+    pub(crate) fn share_of(&self, id: CallId) -> Option<(Arc<str>, TypeName)> {
+        let call = self.calls.calls.get(&id).filter(|call| call.purpose == Purpose::Share)?;
+        Some((Arc::clone(&call.name), call.type_name.clone()))
+    }
+
+    pub(crate) fn call_of(&self, leg: u64) -> Option<CallId> {
+        self.calls.legs.get(&leg).map(|leg| leg.call)
+    }
+
+    /// The call of a leg to a peer, or to this endpoint.
+    pub(crate) fn call_at(&self, from: Option<PeerId>, leg: u64) -> Option<CallId> {
+        self.calls.legs.get(&leg).filter(|leg| leg.place.peer == from).map(|leg| leg.call)
+    }
+
     /// A peer is out of reach since `now`. If it is so for [`crate::Config::out_of_reach`], what it was asked counts as
     /// lost.
     pub fn handle_silence(&mut self, now: Instant, peer: PeerId) {
@@ -300,6 +341,7 @@ impl Topics {
     /// The peer is within reach again.
     pub(crate) fn keep_calls(&mut self, peer: PeerId) {
         self.calls.silent.remove(&peer);
+        self.dispatch_all();
     }
 
     /// What a peer was asked is lost.
@@ -310,12 +352,14 @@ impl Topics {
         for leg in lost {
             // It may come back.
             self.note(peer, Note::Cancel(leg));
-            self.end_leg(leg, Err(RequestError::Gone));
+            if !self.take_back(leg, true) {
+                self.end_leg(leg, Err(RequestError::Gone));
+            }
         }
     }
 
     pub(crate) fn handle_answer(&mut self, from: PeerId, head: &AnswerHead, body: Bytes) {
-        if !self.calls.legs.get(&head.leg).is_some_and(|leg| leg.place.peer == Some(from)) {
+        if self.call_at(Some(from), head.leg).is_none() {
             self.stats.stale_answers += 1;
             return;
         }
@@ -340,6 +384,11 @@ impl Topics {
         let Some(place) = self.calls.legs.get(&leg).map(|leg| leg.place).filter(|place| place.peer == from) else {
             return;
         };
+        // Here nothing changes by trying again.
+        let again = from.is_some() || why != Why::Busy;
+        if why != Why::TooLarge && self.take_back(leg, again) {
+            return;
+        }
         let error = match why {
             Why::Busy => RequestError::Busy,
             Why::TooLarge => RequestError::TooLarge,
@@ -347,7 +396,7 @@ impl Topics {
         };
         let Some(id) = self.redirected(leg, place) else { return self.end_leg(leg, Err(error)) };
         let Some(call) = self.calls.calls.get(&id) else { return };
-        let places = self.places(&call.topic, &call.type_name, &call.tried);
+        let places = self.places(&call.name, &call.type_name, &call.tried);
         match self.least_loaded(&places) {
             Some(next) => {
                 self.drop_leg(leg);
@@ -360,24 +409,24 @@ impl Topics {
     /// The call of a leg that may go elsewhere, which notes where it was.
     fn redirected(&mut self, leg: u64, place: Place) -> Option<CallId> {
         let id = self.calls.legs.get(&leg)?.call;
-        let call = self.calls.calls.get_mut(&id).filter(|call| call.reach == Reach::One)?;
+        let call = self.calls.calls.get_mut(&id).filter(|call| call.purpose == Purpose::Ask(Reach::One))?;
         call.tried.insert(place);
         Some(id)
     }
 
     /// Where a request may go now.
-    fn places(&self, topic: &str, type_name: &TypeName, except: &BTreeSet<Place>) -> Vec<(Place, usize)> {
+    pub(crate) fn places(&self, name: &str, type_name: &TypeName, except: &BTreeSet<Place>) -> Vec<(Place, usize)> {
         let open = |place: Place| match place.peer {
             Some(peer) => self.peers.get(&peer).is_some_and(|peer| peer.reachable && peer.served),
             None => true,
         };
         let fits = |other: &TypeName| other.takes(type_name) || type_name.takes(other);
-        let offers = self.calls.offers.of(topic).filter(|(_, offer)| fits(&offer.type_name));
+        let offers = self.calls.offers.of(name).filter(|(_, offer)| fits(&offer.type_name));
         let offers = offers.filter(|(place, _)| open(*place) && !except.contains(place));
         offers.map(|(place, offer)| (place, offer.load)).collect()
     }
 
-    fn least_loaded(&mut self, places: &[(Place, usize)]) -> Option<(Place, usize)> {
+    pub(crate) fn least_loaded(&mut self, places: &[(Place, usize)]) -> Option<(Place, usize)> {
         let least = places.iter().map(|(_, load)| *load).min()?;
         let equal: Vec<_> = places.iter().filter(|(_, load)| *load == least).collect();
         let at = usize::try_from(self.calls.rng.below(equal.len() as u64)).ok()?;
@@ -393,7 +442,7 @@ impl Topics {
         }
     }
 
-    fn direct(&mut self, id: CallId, places: &[(Place, usize)]) {
+    pub(crate) fn direct(&mut self, id: CallId, places: &[(Place, usize)]) {
         let mut here = Vec::new();
         for (place, _) in places {
             let leg = self.calls.next();
@@ -402,7 +451,8 @@ impl Topics {
             let wanted = Arc::new(());
             if let Some(peer) = place.peer {
                 let wanted = Arc::downgrade(&wanted);
-                let kind = LetterKind::Request { service: place.service, is_share: false, wanted };
+                let is_share = call.purpose == Purpose::Share;
+                let kind = LetterKind::Request { service: place.service, is_share, wanted };
                 let sheet = Some(Arc::clone(&call.sheet));
                 let letter = Letter { kind, leg, state: letter::WHOLE, sheet, deadline: call.deadline };
                 self.outputs.cargo.push_back((peer, Cargo::letter(letter)));
@@ -424,15 +474,17 @@ impl Topics {
         let Some(id) = self.drop_leg(leg) else { return };
         let Some(call) = self.calls.calls.get(&id) else { return };
         let last = call.open.is_empty();
-        match call.reach {
-            Reach::First if result.is_err() && !last => {}
-            Reach::All if !last => self.outputs.calls.push_back(CallEvent::Answer { call: id, result, last }),
+        match call.purpose {
+            Purpose::Ask(Reach::First) if result.is_err() && !last => {}
+            Purpose::Ask(Reach::All) if !last => {
+                self.outputs.calls.push_back(CallEvent::Answer { call: id, result, last });
+            }
             _ => self.finish(id, result),
         }
     }
 
     /// Forgets a leg; returns its call.
-    fn drop_leg(&mut self, leg: u64) -> Option<CallId> {
+    pub(crate) fn drop_leg(&mut self, leg: u64) -> Option<CallId> {
         let Leg { call: id, place, .. } = self.calls.legs.remove(&leg)?;
         self.calls.offers.unload(place);
         if let Some(call) = self.calls.calls.get_mut(&id) {
@@ -442,16 +494,26 @@ impl Topics {
     }
 
     fn finish(&mut self, id: CallId, result: Result<Reply, RequestError>) {
-        if self.remove_call(id) {
+        if self.share_of(id).is_some() {
+            let count = match result {
+                Err(RequestError::Timeout) => &mut self.stats.shares_expired,
+                _ => &mut self.stats.shares_dropped,
+            };
+            *count += 1;
+            self.end_share(id);
+        } else if self.remove_call(id) {
             self.outputs.calls.push_back(CallEvent::Answer { call: id, result, last: true });
         }
     }
 
     /// Forgets a call, and cancels what is left of it.
-    fn remove_call(&mut self, id: CallId) -> bool {
+    pub(crate) fn remove_call(&mut self, id: CallId) -> bool {
         let Some(call) = self.calls.calls.remove(&id) else { return false };
         self.calls.deadlines.remove(&(call.deadline, id));
-        self.calls.bytes -= call.sheet.body.len();
+        match call.purpose {
+            Purpose::Ask(_) => self.calls.bytes -= call.sheet.body.len(),
+            Purpose::Share => self.calls.groups.forget(&call.name, id, call.sheet.body.len()),
+        }
         for leg in call.open {
             let place = self.calls.legs.get(&leg).map(|leg| leg.place);
             self.drop_leg(leg);

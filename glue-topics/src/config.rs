@@ -62,7 +62,15 @@ pub struct Config {
     pub max_calls: usize,
     /// Bytes of their payloads. Default 16 MiB; any. The largest message passes when no other waits.
     pub max_call_bytes: usize,
-    /// Requests that wait here to be answered, of all peers. Default 16,384; at least 1. One peer may have no more than
+    /// Messages of this endpoint that groups have yet to process. Default 65,536; at least 1. Each costs about 600 bytes.
+    /// Beyond, publishers wait ([`crate::Topics::has_share_room`]), or the oldest are dropped.
+    pub max_shares: usize,
+    /// Bytes of them. Default 16 MiB; any. The largest message passes when no other waits.
+    pub max_share_bytes: usize,
+    /// Messages that one member has and has not processed. Default 64; at least 1. More keeps a member busy over a longer
+    /// round trip, fewer are in vain when it dies.
+    pub member_window: usize,
+    /// Requests and shares that wait here to be answered, of all peers. Default 65,536; at least 1. One peer may have no more than
     /// what is left for others; each costs about 300 bytes and its payload. Further ones are returned.
     pub max_requests_waiting: usize,
     /// A peer that is out of reach for so long counts as gone, as far as requests are concerned. Default 2 s; any.
@@ -92,7 +100,10 @@ impl Default for Config {
             max_services: 65_536,
             max_calls: 16_384,
             max_call_bytes: 16 << 20,
-            max_requests_waiting: 16_384,
+            max_requests_waiting: 65_536,
+            max_shares: 65_536,
+            max_share_bytes: 16 << 20,
+            member_window: 64,
             out_of_reach: Duration::from_secs(2),
             max_events: 1_024,
         }
@@ -117,6 +128,8 @@ impl Config {
             ("initial_room_bytes", self.initial_room_bytes, 1..=MOST),
             ("max_services", self.max_services, 1..=MOST),
             ("max_calls", self.max_calls, 1..=MOST),
+            ("max_shares", self.max_shares, 1..=MOST),
+            ("member_window", self.member_window, 1..=MOST),
             ("max_requests_waiting", self.max_requests_waiting, 1..=MOST),
             ("max_events", self.max_events, 1..=MOST),
         ];

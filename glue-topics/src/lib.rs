@@ -49,6 +49,7 @@ mod classic;
 mod config;
 mod control;
 mod filter;
+mod groups;
 mod incoming;
 mod interest;
 mod letter;

@@ -1,10 +1,11 @@
 //! Who serves what: the peers, and this endpoint.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use glue_net::PeerId;
 
-use crate::name::{TopicName, TypeName};
+use crate::name::TypeName;
 
 /// A service of a peer, or of this endpoint (`None`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,45 +22,40 @@ pub(crate) struct Offer {
     pub(crate) load: usize,
 }
 
-/// All offers, found by topic and by place.
+/// All offers, found by place and by name: a topic, or a group with its filter.
 #[derive(Debug, Default)]
 pub(crate) struct Offers {
-    by_topic: BTreeMap<TopicName, BTreeMap<Place, Offer>>,
-    topics: BTreeMap<Place, TopicName>,
+    by_name: BTreeMap<Arc<str>, BTreeMap<Place, Offer>>,
+    names: BTreeMap<Place, Arc<str>>,
 }
 
 impl Offers {
-    pub(crate) fn add(&mut self, place: Place, topic: &TopicName, type_name: TypeName) {
+    pub(crate) fn add(&mut self, place: Place, name: &Arc<str>, type_name: TypeName) {
         self.remove(place);
-        self.topics.insert(place, topic.clone());
-        self.by_topic.entry(topic.clone()).or_default().insert(place, Offer { type_name, load: 0 });
+        self.names.insert(place, Arc::clone(name));
+        self.by_name.entry(Arc::clone(name)).or_default().insert(place, Offer { type_name, load: 0 });
     }
 
     /// Returns what it was.
-    pub(crate) fn remove(&mut self, place: Place) -> Option<(TopicName, TypeName)> {
-        let topic = self.topics.remove(&place)?;
-        let places = self.by_topic.get_mut(&topic)?;
+    pub(crate) fn remove(&mut self, place: Place) -> Option<(Arc<str>, TypeName)> {
+        let name = self.names.remove(&place)?;
+        let places = self.by_name.get_mut(&name)?;
         let offer = places.remove(&place)?;
         if places.is_empty() {
-            self.by_topic.remove(&topic);
+            self.by_name.remove(&name);
         }
-        Some((topic, offer.type_name))
+        Some((name, offer.type_name))
     }
 
     /// What a peer offers, by its numbers.
     pub(crate) fn of_peer(&self, peer: PeerId) -> Vec<Place> {
         let at = |service| Place { peer: Some(peer), service };
-        self.topics.range(at(0)..=at(u64::MAX)).map(|(place, _)| *place).collect()
+        self.names.range(at(0)..=at(u64::MAX)).map(|(place, _)| *place).collect()
     }
 
-    /// Who offers a topic.
-    pub(crate) fn of(&self, topic: &str) -> impl Iterator<Item = (Place, &Offer)> {
-        self.by_topic.get(topic).into_iter().flatten().map(|(place, offer)| (*place, offer))
-    }
-
-    /// Names of all topics and groups that are offered.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &TopicName> {
-        self.by_topic.keys()
+    /// Who offers it.
+    pub(crate) fn of(&self, name: &str) -> impl Iterator<Item = (Place, &Offer)> {
+        self.by_name.get(name).into_iter().flatten().map(|(place, offer)| (*place, offer))
     }
 
     pub(crate) fn load(&mut self, place: Place) {
@@ -75,7 +71,7 @@ impl Offers {
     }
 
     fn get_mut(&mut self, place: Place) -> Option<&mut Offer> {
-        self.by_topic.get_mut(self.topics.get(&place)?)?.get_mut(&place)
+        self.by_name.get_mut(self.names.get(&place)?)?.get_mut(&place)
     }
 }
 

@@ -79,7 +79,7 @@ impl Topics {
     fn apply(&mut self, from: PeerId, operation: Operation) -> Option<()> {
         match operation {
             Operation::Cancel { leg } => self.withdraw(Some(from), leg),
-            Operation::Done { leg } => self.handle_done(from, leg),
+            Operation::Done { leg } => self.handle_share_done(Some(from), leg),
             Operation::Return { leg, reason } => self.handle_return(Some(from), leg, Why::from_wire(reason)),
             Operation::Serve { service, topic, type_name } => {
                 return self.add_offer(from, service, &topic, &type_name);

@@ -9,12 +9,14 @@ use glue_net::{Instant, PeerId};
 use crate::calls::{CallEvent, LENT_BYTES, Reply, RequestError};
 use crate::cargo::Cargo;
 use crate::control::{put_cancel, put_done, put_return, put_serve, put_unserve};
+use crate::filter::{Filter, Share};
 use crate::letter::{self, Letter, LetterKind, RequestHead, Sheet};
 use crate::message::{Data, Source};
 use crate::name::{NameError, TopicName, TypeName};
 use crate::offers::{OFFER_BYTES, Place};
 use crate::output::Outputs;
 use crate::peer::Peer;
+use crate::subscriptions::{SubscribeError, SubscriptionId};
 use crate::topics::Topics;
 
 /// A service of this endpoint; never used again.
@@ -156,14 +158,23 @@ pub(crate) struct Desk {
 
 #[derive(Debug)]
 struct Service {
-    topic: TopicName,
+    /// A topic, or a group with its filter.
+    name: Arc<str>,
     type_name: TypeName,
+    takes: Takes,
+}
+
+#[derive(Clone, Debug)]
+enum Takes {
+    Requests(TopicName),
+    Shares(SubscriptionId),
 }
 
 #[derive(Debug)]
 struct Waiting {
     from: Option<PeerId>,
     leg: u64,
+    service: u64,
     deadline: Instant,
 }
 
@@ -173,6 +184,7 @@ pub(crate) struct Serving {
     services: BTreeMap<u64, Service>,
     requests: BTreeMap<RequestId, Waiting>,
     by_leg: BTreeMap<(Option<PeerId>, u64), RequestId>,
+    members: BTreeMap<SubscriptionId, u64>,
     /// Numbers services and requests.
     last: u64,
 }
@@ -198,23 +210,24 @@ impl Peer {
     /// Tells it of services, as long as it can be reached (see [`Peer::flush`]), and the notes for it.
     pub(crate) fn flush_desk(&mut self, id: PeerId, serving: &Serving, outputs: &mut Outputs) {
         let mut body = Vec::new();
+        // Services before returns: what is returned is not to come again.
+        let changed = if self.reachable { std::mem::take(&mut self.desk.changed) } else { BTreeSet::new() };
+        for number in changed {
+            if let Some(service) = serving.services.get(&number) {
+                self.reserve(id, service.name.len() + service.type_name.len(), &mut body, outputs);
+                put_serve(number, &service.name, &service.type_name, &mut body);
+                self.desk.known.insert(number);
+            } else if self.desk.known.remove(&number) {
+                self.reserve(id, 0, &mut body, outputs);
+                put_unserve(number, &mut body);
+            }
+        }
         for note in std::mem::take(&mut self.desk.notes) {
             self.reserve(id, 0, &mut body, outputs);
             match note {
                 Note::Cancel(leg) => put_cancel(leg, &mut body),
                 Note::Done(leg) => put_done(leg, &mut body),
                 Note::Return(leg, why) => put_return(leg, why.to_wire(), &mut body),
-            }
-        }
-        let changed = if self.reachable { std::mem::take(&mut self.desk.changed) } else { BTreeSet::new() };
-        for number in changed {
-            if let Some(service) = serving.services.get(&number) {
-                self.reserve(id, service.topic.len() + service.type_name.len(), &mut body, outputs);
-                put_serve(number, &service.topic, &service.type_name, &mut body);
-                self.desk.known.insert(number);
-            } else if self.desk.known.remove(&number) {
-                self.reserve(id, 0, &mut body, outputs);
-                put_unserve(number, &mut body);
             }
         }
         self.send_control(id, &mut body, outputs);
@@ -228,24 +241,81 @@ impl Topics {
     /// # Errors
     /// [`ServeError`] for a bad name, or too many services.
     pub fn serve(&mut self, topic: &str, type_name: &str) -> Result<ServiceId, ServeError> {
+        // A filter refuses what names a group.
+        Filter::new(topic, self.config.max_topic_bytes).map_err(ServeError::BadTopic)?;
         let topic = TopicName::new(topic, self.config.max_topic_bytes).map_err(ServeError::BadTopic)?;
         let type_name = TypeName::new(type_name, self.config.max_type_bytes).map_err(ServeError::BadType)?;
         let limit = self.config.max_services;
         if self.serving.services.len() >= limit {
             return Err(ServeError::TooMany { limit });
         }
+        let service = Service { name: topic.shared(), type_name, takes: Takes::Requests(topic) };
+        Ok(ServiceId(self.add_service(service)))
+    }
+
+    /// Makes a subscription a member of a group: shares come as [`CallEvent::Share`].
+    pub(crate) fn join(
+        &mut self,
+        text: &str,
+        share: &Share<'_>,
+        type_name: TypeName,
+    ) -> Result<SubscriptionId, SubscribeError> {
+        let filter = share.filter(self.config.max_topic_bytes).map_err(SubscribeError::BadTopic)?;
+        let limit = self.config.max_services;
+        if self.serving.services.len() >= limit || text.len() > self.config.max_topic_bytes {
+            return Err(SubscribeError::TooMany { limit });
+        }
+        let id = self.subscriptions.next_id();
+        let type_name = filter.type_name(type_name);
+        let service = self.add_service(Service { name: text.into(), type_name, takes: Takes::Shares(id) });
+        self.serving.members.insert(id, service);
+        self.open_group(text, filter);
+        Ok(id)
+    }
+
+    /// A member leaves its group. What it has not done goes to others.
+    pub(crate) fn part(&mut self, id: SubscriptionId) {
+        let Some(service) = self.serving.members.remove(&id) else { return };
+        let left = |waiting: &Waiting| waiting.service == service;
+        let ids: Vec<_> =
+            self.serving.requests.iter().filter(|(_, waiting)| left(waiting)).map(|(id, _)| *id).collect();
+        self.unserve(ServiceId(service));
+        for id in ids {
+            // It is there.
+            let _ = self.answer(id, Answer::Returned);
+        }
+    }
+
+    fn add_service(&mut self, service: Service) -> u64 {
         self.serving.last += 1;
-        let service = self.serving.last;
-        self.calls.offers.add(Place { peer: None, service }, &topic, type_name.clone());
-        self.serving.services.insert(service, Service { topic, type_name });
-        self.tell_service(service);
-        Ok(ServiceId(service))
+        let number = self.serving.last;
+        self.calls.offers.add(Place { peer: None, service: number }, &service.name, service.type_name.clone());
+        self.serving.services.insert(number, service);
+        self.tell_service(number);
+        number
+    }
+
+    /// The application has processed a share of a group's messages. `false`: it was withdrawn before.
+    pub fn done(&mut self, id: RequestId) -> bool {
+        let Some(waiting) = self.serving.take(id) else { return false };
+        self.leave_desk(waiting.from);
+        match waiting.from {
+            Some(peer) => self.note(peer, Note::Done(waiting.leg)),
+            None => self.handle_share_done(None, waiting.leg),
+        }
+        true
+    }
+
+    /// Whether a request still waits for its answer, or a share to be processed.
+    #[must_use]
+    pub fn is_waiting(&self, id: RequestId) -> bool {
+        self.serving.requests.contains_key(&id)
     }
 
     /// Ends a service. Requests that have come may still be answered; those that come later go back.
     pub fn unserve(&mut self, id: ServiceId) {
         if self.serving.services.remove(&id.0).is_some() {
-            self.calls.offers.remove(Place { peer: None, service: id.0 });
+            self.remove_place(Place { peer: None, service: id.0 });
             self.tell_service(id.0);
         }
     }
@@ -255,7 +325,9 @@ impl Topics {
     /// # Errors
     /// [`AnswerError`] if nobody waits for the answer, or the reply is too large: then that is the answer.
     pub fn answer(&mut self, id: RequestId, answer: Answer<'_>) -> Result<(), AnswerError> {
-        let Some(Waiting { from, leg, deadline }) = self.serving.take(id) else { return Err(AnswerError::Cancelled) };
+        let Some(Waiting { from, leg, deadline, .. }) = self.serving.take(id) else {
+            return Err(AnswerError::Cancelled);
+        };
         self.leave_desk(from);
         let limit = self.config.max_message_bytes;
         let (state, body, result) = match answer {
@@ -323,6 +395,7 @@ impl Topics {
         deadline: Instant,
     ) -> Result<(), Why> {
         let Some(target) = self.serving.services.get(&service) else { return Err(Why::NotServed) };
+        let takes = target.takes.clone();
         if self.serving.by_leg.contains_key(&(from, leg)) {
             self.stats.malformed += 1;
             return Ok(());
@@ -340,21 +413,29 @@ impl Topics {
         if let Some(peer) = peer {
             peer.desk.waiting += 1;
         }
-        let (topic_name, topic_type) = (target.topic.clone(), target.type_name.clone());
-        let source = Arc::new(Source { endpoint_id, incarnation, endpoint_name, topic_name, topic_type });
+        let topic_type = target.type_name.clone();
         self.stats.requests_received += 1;
         self.serving.last += 1;
         let id = RequestId(self.serving.last);
-        self.serving.requests.insert(id, Waiting { from, leg, deadline });
+        self.serving.requests.insert(id, Waiting { from, leg, service, deadline });
         self.serving.by_leg.insert((from, leg), id);
-        let asked = Asked { id, service: ServiceId(service), source, payload, deadline, from };
-        self.outputs.calls.push_back(CallEvent::Request(asked));
+        match takes {
+            Takes::Requests(topic_name) => {
+                let source = Arc::new(Source { endpoint_id, incarnation, endpoint_name, topic_name, topic_type });
+                let asked = Asked { id, service: ServiceId(service), source, payload, deadline, from };
+                self.outputs.calls.push_back(CallEvent::Request(asked));
+            }
+            Takes::Shares(to) => {
+                let publisher = (endpoint_id, incarnation, endpoint_name);
+                let Some(batch) = self.read_share(from, publisher, &payload, deadline) else {
+                    self.stats.malformed += 1;
+                    self.done(id);
+                    return Ok(());
+                };
+                self.outputs.calls.push_back(CallEvent::Share { id, to, batch });
+            }
+        }
         Ok(())
-    }
-
-    /// A peer has processed a share.
-    pub(crate) fn handle_done(&mut self, _from: PeerId, _leg: u64) {
-        self.stats.malformed += 1;
     }
 
     /// Nobody waits for an answer any more.
@@ -368,8 +449,7 @@ impl Topics {
     /// A peer is no more: neither are its offers and requests, nor what it was asked.
     pub(crate) fn forget_calls(&mut self, peer: PeerId) {
         for place in self.calls.offers.of_peer(peer) {
-            self.calls.offers.remove(place);
-            self.outputs.interest_changed = true;
+            self.remove_place(place);
         }
         let legs: Vec<u64> =
             self.serving.by_leg.range((Some(peer), 0)..=(Some(peer), u64::MAX)).map(|((_, leg), _)| *leg).collect();
@@ -379,30 +459,45 @@ impl Topics {
 
     /// A peer serves a topic.
     pub(crate) fn add_offer(&mut self, from: PeerId, service: u64, topic: &[u8], type_name: &[u8]) -> Option<()> {
-        let topic = TopicName::new(std::str::from_utf8(topic).ok()?, self.config.max_topic_bytes).ok()?;
+        let (name, limit) = (std::str::from_utf8(topic).ok()?, self.config.max_topic_bytes);
+        let filter = match Share::split(name).ok()? {
+            Some(share) if name.len() <= limit => Some(share.filter(limit).ok()?),
+            Some(_) => return None,
+            None => TopicName::new(name, limit).ok().map(|_| None)?,
+        };
         let type_name = TypeName::new(std::str::from_utf8(type_name).ok()?, self.config.max_type_bytes).ok()?;
         self.remove_offer(from, service);
         let peer = self.peers.get_mut(&from)?;
-        let cost = OFFER_BYTES + topic.len() + type_name.len();
+        let cost = OFFER_BYTES + name.len() + type_name.len();
         if peer.offers >= self.config.max_interest_per_peer || !peer.names.take(cost) {
             self.stats.offers_refused += 1;
             return Some(());
         }
         peer.offers += 1;
-        self.calls.offers.add(Place { peer: Some(from), service }, &topic, type_name);
+        self.calls.offers.add(Place { peer: Some(from), service }, &name.into(), type_name);
+        if let Some(filter) = filter {
+            self.open_group(name, filter);
+        }
         self.outputs.interest_changed = true;
         Some(())
+    }
+
+    /// Returns the bytes of its names.
+    fn remove_place(&mut self, place: Place) -> Option<usize> {
+        let (name, type_name) = self.calls.offers.remove(place)?;
+        self.outputs.interest_changed = true;
+        self.review_group(&name);
+        Some(name.len() + type_name.len())
     }
 
     /// A peer serves a topic no longer.
     pub(crate) fn remove_offer(&mut self, from: PeerId, service: u64) {
         let place = Place { peer: Some(from), service };
-        let Some((topic, type_name)) = self.calls.offers.remove(place) else { return };
+        let Some(bytes) = self.remove_place(place) else { return };
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.offers -= 1;
-            peer.names.give_back(OFFER_BYTES + topic.len() + type_name.len());
+            peer.names.give_back(OFFER_BYTES + bytes);
         }
-        self.outputs.interest_changed = true;
     }
 
     pub(crate) fn note(&mut self, peer: PeerId, note: Note) {

@@ -61,6 +61,15 @@ pub struct Stats {
     pub requests_received: u64,
     /// Requests of peers that were returned: beyond [`crate::Config::max_requests_waiting`], too large, or too late.
     pub requests_returned: u64,
+    /// Messages of this endpoint for groups; each once for each group.
+    pub shares: u64,
+    /// Those that a member has processed.
+    pub shares_done: u64,
+    /// Those that expired before.
+    pub shares_expired: u64,
+    /// Those that were dropped beyond [`crate::Config::max_shares`] or [`crate::Config::max_share_bytes`], or that no
+    /// member could take.
+    pub shares_dropped: u64,
     /// Answers that nobody waited for any more.
     pub stale_answers: u64,
     /// Services of peers beyond [`crate::Config::max_interest_per_peer`] or [`crate::Config::max_names_bytes`].

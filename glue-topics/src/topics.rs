@@ -8,7 +8,7 @@ use crate::calls::Calls;
 use crate::cargo::Cargo;
 use crate::classic::Hold;
 use crate::config::{Config, ConfigError};
-use crate::filter::Filter;
+use crate::filter::{Filter, Share};
 use crate::incoming::Incoming;
 use crate::message::GapReason;
 use crate::name::{EndpointName, TopicName, TypeName};
@@ -84,8 +84,12 @@ impl Topics {
     /// [`SubscribeError`] for a bad filter, another type than this endpoint uses the topic with, or too many
     /// subscriptions.
     pub fn subscribe(&mut self, topic: &str, type_name: &str) -> Result<SubscriptionId, SubscribeError> {
-        let filter = Filter::new(topic, self.config.max_topic_bytes).map_err(SubscribeError::BadTopic)?;
+        let share = Share::split(topic).map_err(SubscribeError::BadTopic)?;
         let given = TypeName::new(type_name, self.config.max_type_bytes).map_err(SubscribeError::BadType)?;
+        if let Some(share) = share {
+            return self.join(topic, &share, given);
+        }
+        let filter = Filter::new(topic, self.config.max_topic_bytes).map_err(SubscribeError::BadTopic)?;
         if let Some(topic) = filter.topic() {
             let used = [self.type_in_use(&topic), self.subscriptions.fixed_type(&topic)];
             if let Some(expected) = used.into_iter().flatten().find(|expected| !given.takes(expected)).cloned() {
@@ -104,7 +108,7 @@ impl Topics {
 
     /// Ends a subscription. What is on its way to it may still come out. Does nothing if it has ended.
     pub fn unsubscribe(&mut self, id: SubscriptionId) {
-        let Some(filter) = self.subscriptions.filter(id).cloned() else { return };
+        let Some(filter) = self.subscriptions.filter(id).cloned() else { return self.part(id) };
         let before = self.subscriptions.declared(&filter);
         self.subscriptions.remove(id);
         self.declare(&filter, before.as_ref());
@@ -161,7 +165,12 @@ impl Topics {
         peer.served = served;
         self.outputs.interest_changed |= peer.offers > 0;
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
-        self.publications.iter_mut().map(|publication| publication.set_served(id, peer, outputs, stats)).sum()
+        let missed = self.publications.iter_mut();
+        let missed = missed.map(|publication| publication.set_served(id, peer, outputs, stats)).sum();
+        if served {
+            self.dispatch_all();
+        }
+        missed
     }
 
     /// A peer is forgotten. What was held of it comes out, with gaps where something is missing.

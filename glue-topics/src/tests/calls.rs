@@ -232,8 +232,8 @@ fn of_all_responders_the_first_reply_counts_or_each_does() {
     request(&mut world, 0, Reach::All);
     world.settle();
     let ids: Vec<_> = (0..4).map(|node| asked(&mut world, node)[0].id).collect();
-    for node in 0..3 {
-        world.nodes[node].answer(ids[node], Answer::Reply(Data::Slice(b"2"))).unwrap();
+    for (node, id) in ids.iter().enumerate().take(3) {
+        world.nodes[node].answer(*id, Answer::Reply(Data::Slice(b"2"))).unwrap();
     }
     world.settle();
     world.nodes[0].handle_timeout(world.now + SECOND);

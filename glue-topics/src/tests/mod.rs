@@ -4,6 +4,7 @@ mod behaviour;
 mod calls;
 mod classic;
 mod counters;
+mod groups;
 mod hostile;
 mod limits;
 mod order;
