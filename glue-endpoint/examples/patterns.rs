@@ -4,14 +4,16 @@
 //! cargo run -p glue-endpoint --example patterns
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use std::time::Duration;
 
-use glue_endpoint::{Endpoint, NetworkId, Subscription};
+use glue_endpoint::{Endpoint, Subscription};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [sensors, display] = ["sensors", "display"]
-        .map(|name| Endpoint::builder().network_id(NetworkId(20_731)).endpoint_name(name).listen_interface("lo"));
+        .map(|name| Endpoint::builder().network_id(20_731).endpoint_name(name).listen_interface("lo"));
     let (sensors, display) = (sensors.start().await?, display.start().await?);
 
     let mut heat = display.subscribe("site/+/heat", "celsius").await?;

@@ -228,7 +228,7 @@ impl Endpoint {
     ///
     /// Subscriptions end; publishing through any handle afterwards reaches nobody.
     ///
-    /// Cancel safe: a call that is dropped leaves the endpoint running.
+    /// Cancel safe: a call that is dropped leaves the endpoint running, but without its wills.
     pub async fn close(&self, patience: Duration) -> bool {
         let drained = self.shared.drain(patience).await;
         self.shared.stop();

@@ -43,7 +43,7 @@ pub struct Engine {
     pub(crate) topics: Topics,
     pub(crate) roster: Roster,
     pub(crate) events: VecDeque<Event>,
-    clock: WallClock,
+    pub(crate) clock: WallClock,
     /// When to look again whether open bundles are to leave.
     held_until: Option<Instant>,
     /// Numbers the messages handed to the transport.
@@ -150,20 +150,8 @@ impl Engine {
         expiry: Duration,
         payload: impl Into<Data<'a>>,
     ) -> Result<Option<u64>, PublishError> {
-        let congested = &self.watch.congested;
-        if !congested.is_empty() && self.topics.interested(id).iter().any(|peer| congested.contains(peer)) {
-            self.stats.publishes_held_back += 1;
-            self.topics.note_held_back(id);
-            return Ok(None);
-        }
         let payload = payload.into();
-        if !self.topics.has_share_room(id, payload.len()) {
-            self.stats.publishes_held_back += 1;
-            self.topics.note_held_back(id);
-            return Ok(None);
-        }
-        let limit = self.config.topics.max_message_bytes;
-        if payload.len() <= limit && !self.has_memory(now, id, payload.len()) {
+        if !self.has_room(now, id, payload.len()) {
             return Ok(None);
         }
         let sequence = self.topics.publish(now, self.clock.wall(now), id, expiry, payload)?;
@@ -191,6 +179,7 @@ impl Engine {
 
     /// Says goodbye: no more announcements; what is queued still goes out.
     pub fn leave(&mut self, now: Instant) {
+        self.withdraw_wills(now);
         self.discovery.leave(now);
     }
 

@@ -12,7 +12,9 @@ mod env;
 mod event;
 mod memory;
 mod notice;
+mod presence;
 mod publisher;
+mod receipt;
 mod report;
 mod request;
 mod responder;
@@ -23,6 +25,7 @@ mod slow;
 mod stats;
 mod subscription;
 mod switchboard;
+mod typed;
 
 pub use config::{Config, ConfigError};
 pub use endpoint::{Endpoint, StartError};
@@ -33,19 +36,25 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    AnswerError, Data, Filter, Gap, GapReason, Gaps, Item, Message, NameError, PublishError, Received, Reply,
-    RequestError, ServeError, Source, SubscribeError, TopicStats,
+    AnswerError, Data, Filter, Gap, GapReason, Gaps, Holder, Item, Message, NameError, PublishError, Received, Reply,
+    RequestError, ServeError, Source, SubscribeError, TokenError, TokenEvent, TopicStats, WillError,
 };
 pub use glue_transport::PeerStats;
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
+pub use presence::{Token, TokenEvents, Will};
 pub use publisher::{Publisher, TryPublishError};
+pub use receipt::Receipt;
 pub use report::{PeerReport, Report, TopicReport};
 pub use request::Replies;
 pub use responder::{CallbackResponder, Request, Responder};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};
+pub use typed::{
+    Codec, CodecError, DecodeFailure, Json, MessagePack, TypedItem, TypedMessage, TypedPublishError, TypedPublisher,
+    TypedSubscription,
+};
 
 /// The code in README.md compiles and runs.
 #[cfg(doctest)]

@@ -33,6 +33,14 @@ impl Publisher {
         Ok(Self { shared, id })
     }
 
+    pub(crate) const fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) const fn id(&self) -> PublicationId {
+        self.id
+    }
+
     /// Publishes a message to live for `expiry`. Returns when it is on its way; waits while a subscriber's queue is full, but
     /// not for one that takes nothing ([`crate::Pace`]).
     ///

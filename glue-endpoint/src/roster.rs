@@ -117,6 +117,7 @@ impl Engine {
     /// Takes what discovery has learned.
     pub(crate) fn follow_peers(&mut self, now: Instant) {
         while let Some(event) = self.discovery.poll_event() {
+            self.follow_presence(now, &event);
             match &event {
                 glue_discovery::Event::PeerUp { peer, info } => self.welcome(now, *peer, info),
                 glue_discovery::Event::PeerDown { peer, reason: DownReason::Expired, .. } => self.park(now, *peer),
@@ -209,6 +210,9 @@ impl Engine {
         self.joiner.handle_peer_gone(peer);
         self.topics.handle_peer_gone(peer);
         self.topics.handle_peer_up(peer, &facts);
+        if self.roster.is_parked(peer) {
+            self.topics.hide_peer(peer);
+        }
         self.stats.sessions_lost += 1;
     }
 

@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::event::Event;
 use crate::memory::OwnRoom;
 use crate::notice::{Notice, Notices, Watchers};
+use crate::presence::TokenBoard;
 use crate::subscription::Mailbox;
 use crate::switchboard::Switchboard;
 
@@ -37,10 +38,13 @@ pub(crate) struct Hub {
     mailboxes: DashMap<SubscriptionId, Arc<Mailbox>>,
     pub(crate) watchers: Watchers,
     calls: Switchboard,
+    tokens: TokenBoard,
     /// Publishers wait here for room.
     writable: Notify,
     /// Publishers wait here for subscribers.
     interest: Notify,
+    /// Who wants to know where a message is waits here.
+    receipts: Notify,
     drained: Mutex<Option<bool>>,
     drain_over: Notify,
     stopped: AtomicBool,
@@ -88,6 +92,11 @@ impl Shared {
         &self.hub.interest
     }
 
+    /// Waits until more is known of what was published.
+    pub(crate) fn receipts(&self) -> &Notify {
+        &self.hub.receipts
+    }
+
     pub(crate) fn open(&self, id: SubscriptionId, mailbox: Arc<Mailbox>) {
         self.hub.mailboxes.insert(id, mailbox);
     }
@@ -108,13 +117,17 @@ impl Shared {
         self.hub.watchers.watch()
     }
 
+    pub(crate) fn token_board(&self) -> &TokenBoard {
+        &self.hub.tokens
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.hub.stopped.load(Ordering::Acquire)
     }
 
     /// Gives back the credit for bytes that came from peers.
     pub(crate) fn give_back(&self, taken: &BTreeMap<PeerId, usize>) {
-        self.call(|engine, _| taken.iter().for_each(|(peer, bytes)| engine.handle_taken(*peer, *bytes)));
+        self.driver.note(|engine, _| taken.iter().for_each(|(peer, bytes)| engine.handle_taken(*peer, *bytes)));
     }
 
     /// Waits until all is acknowledged, for `patience` at most.
@@ -130,7 +143,10 @@ impl Shared {
             if let Some(drained) = drained {
                 return drained;
             }
-            self.call(|engine, now| engine.drain(now, patience));
+            self.call(|engine, now| {
+                engine.withdraw_wills(now);
+                engine.drain(now, patience);
+            });
             over.await;
         }
     }
@@ -145,8 +161,10 @@ impl Shared {
         self.hub.mailboxes.iter().for_each(|entry| entry.close());
         self.hub.watchers.close();
         self.hub.calls.close();
+        self.hub.tokens.close();
         self.hub.writable.notify_waiters();
         self.hub.interest.notify_waiters();
+        self.hub.receipts.notify_waiters();
     }
 }
 
@@ -199,6 +217,8 @@ impl Hub {
                 Event::Pace { id, name, pace, .. } => self.watchers.tell(Some(Notice::of_pace(name, id, pace))),
                 Event::Discovery(event) => self.watchers.tell(Notice::of_discovery(event)),
                 Event::Topics(glue_topics::Event::InterestChanged) => self.interest.notify_waiters(),
+                Event::Topics(glue_topics::Event::ReceiptChanged) => self.receipts.notify_waiters(),
+                Event::Topics(glue_topics::Event::Token(event)) => self.tokens.note(&event),
                 Event::Topics(event) => self.watchers.tell(Notice::of_topics(event)),
                 Event::Writable => self.writable.notify_waiters(),
                 Event::Drained { complete } => {

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use glue_net::{Instant, PeerId};
+use glue_topics::PublicationId;
 
 use crate::engine::Engine;
 use crate::event::{Event, Pace};
@@ -60,6 +61,22 @@ impl Watch {
 }
 
 impl Engine {
+    /// Whether a message may be published now: no subscriber's queue is full, nor the memory.
+    pub(crate) fn has_room(&mut self, now: Instant, id: PublicationId, len: usize) -> bool {
+        let congested = &self.watch.congested;
+        if !congested.is_empty() && self.topics.interested(id).iter().any(|peer| congested.contains(peer)) {
+            self.stats.publishes_held_back += 1;
+            self.topics.note_held_back(id);
+            return false;
+        }
+        if !self.topics.has_share_room(id, len) {
+            self.stats.publishes_held_back += 1;
+            self.topics.note_held_back(id);
+            return false;
+        }
+        len > self.config.topics.max_message_bytes || self.has_memory(now, id, len)
+    }
+
     /// Looks at the queue of a peer after something changed there.
     pub(crate) fn review(&mut self, now: Instant, peer: PeerId) {
         let Some(flow) = self.roster.flow(peer) else { return self.relax(peer) };

@@ -140,6 +140,10 @@ impl<C: Content> Payload for Fragment<C> {
         self.content.group()
     }
 
+    fn acknowledge(&self) {
+        self.content.acknowledge(self.range.len());
+    }
+
     fn is_urgent(&self) -> bool {
         self.content.is_urgent()
     }

@@ -38,6 +38,9 @@ pub trait Payload: Sized {
         0
     }
 
+    /// It arrived, and will be dropped.
+    fn acknowledge(&self) {}
+
     /// Whether it goes before what is queued, and is not held back by the receiver's credit: small control data.
     fn is_urgent(&self) -> bool;
 
@@ -76,6 +79,9 @@ pub trait Content: Clone {
     fn group(&self) -> usize {
         0
     }
+
+    /// So many bytes of the body, and with the first of them the head, arrived; each once.
+    fn acknowledge(&self, _body_bytes: usize) {}
 
     /// See [`Payload::is_urgent`].
     fn is_urgent(&self) -> bool;

@@ -157,7 +157,7 @@ impl<'a> Header<'a> {
         let (first, rest) = split_varint(rest)?;
         let (timestamp, rest) = rest.split_first_chunk()?;
         let (expiry, messages) = split_varint(rest)?;
-        let expiry = if expiry == MAX_VARINT { Duration::MAX } else { Duration::from_micros(expiry) };
+        let expiry = of_micros(expiry);
         let timestamp = WallTime::from_unix_nanos(i64::from_be_bytes(*timestamp));
         Some(Self { topic, type_name, first, timestamp, expiry, messages })
     }
@@ -225,8 +225,13 @@ fn message_len(post: &Post<'_>, delta: u64) -> usize {
 }
 
 /// Rounded up, so that a message never expires early; the largest varint stands for ever.
-fn micros_up(duration: Duration) -> u64 {
+pub(crate) fn micros_up(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000)).unwrap_or(MAX_VARINT).min(MAX_VARINT)
+}
+
+/// An expiry as it stands on the wire.
+pub(crate) const fn of_micros(micros: u64) -> Duration {
+    if micros == MAX_VARINT { Duration::MAX } else { Duration::from_micros(micros) }
 }
 
 /// What a bundle takes beside its bytes: its structure, in memory of its own.

@@ -22,6 +22,7 @@ use crate::bundle::Bundle;
 use crate::letter::{self, AnswerHead, Letter, RequestHead};
 use crate::message::GapReason;
 use crate::name::TopicName;
+use crate::receipt::Ticket;
 
 /// Something for one peer, to be cut into datagrams and carried there: control, a bundle, a skip notice, a request, an
 /// answer, or an encoded classic message. A clone shares the body.
@@ -33,6 +34,7 @@ enum Kind {
     Bundle {
         bundle: Arc<Bundle>,
         barrier: Option<u64>,
+        ticket: Option<Arc<Ticket>>,
     },
     Classic {
         body: Bytes,
@@ -58,8 +60,9 @@ struct Skip {
 }
 
 impl Cargo {
-    pub(crate) const fn bundle(bundle: Arc<Bundle>, barrier: Option<u64>) -> Self {
-        Self(Kind::Bundle { bundle, barrier })
+    /// `ticket`: somebody wants to know whether it arrives.
+    pub(crate) const fn bundle(bundle: Arc<Bundle>, barrier: Option<u64>, ticket: Option<Arc<Ticket>>) -> Self {
+        Self(Kind::Bundle { bundle, barrier, ticket })
     }
 
     pub(crate) const fn control(number: u64, operations: Bytes) -> Self {
@@ -84,7 +87,7 @@ impl Cargo {
     /// empty. Control stays as it is.
     pub fn skip(&mut self, reason: GapReason) {
         match &mut self.0 {
-            Kind::Bundle { bundle, barrier } => {
+            Kind::Bundle { bundle, barrier, .. } => {
                 let topic = bundle.topic.clone();
                 let (first, last, barrier) = (bundle.first, bundle.last, *barrier);
                 self.0 = Kind::Skip(Skip { topic, first, last, barrier, reason });
@@ -99,7 +102,7 @@ impl Cargo {
 impl Content for Cargo {
     fn encode_head(&self, now: Instant, out: &mut Vec<u8>) {
         match &self.0 {
-            Kind::Bundle { bundle, barrier } => {
+            Kind::Bundle { bundle, barrier, .. } => {
                 out.push(BUNDLE);
                 put_start(*barrier, out);
                 put_varint(out, bundle.count());
@@ -124,7 +127,9 @@ impl Content for Cargo {
 
     fn head_len(&self) -> usize {
         match &self.0 {
-            Kind::Bundle { bundle, barrier } => 1 + start_len(*barrier) + varint_len(bundle.count()) + MAX_VARINT_BYTES,
+            Kind::Bundle { bundle, barrier, .. } => {
+                1 + start_len(*barrier) + varint_len(bundle.count()) + MAX_VARINT_BYTES
+            }
             Kind::Classic { .. } => 0,
             Kind::Control { number, .. } => 1 + varint_len(*number),
             Kind::Letter(letter) => letter.head_len(),
@@ -190,6 +195,12 @@ impl Content for Cargo {
         match &self.0 {
             Kind::Skip(skip) => skip.topic.as_ptr().addr(),
             _ => 0,
+        }
+    }
+
+    fn acknowledge(&self, body_bytes: usize) {
+        if let Kind::Bundle { ticket: Some(ticket), .. } = &self.0 {
+            ticket.acknowledge(body_bytes);
         }
     }
 

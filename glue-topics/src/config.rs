@@ -18,7 +18,7 @@ pub struct Config {
     /// Subscriptions of this endpoint at one time. Default 65,536; at least 1. Each costs about 200 bytes, and one
     /// entry of interest at every native peer.
     pub max_subscriptions: usize,
-    /// Publications of this endpoint in use at one time. Default 65,536; at least 1. Each costs about 500 bytes, and
+    /// Publications of this endpoint in use at one time. Default 65,536; at least 1. Each costs about 800 bytes, and
     /// while a bundle is open what fits one datagram.
     pub max_publications: usize,
     /// Publications that are no longer in use, but whose sequence numbers are remembered, so that one that is used
@@ -75,6 +75,15 @@ pub struct Config {
     pub max_requests_waiting: usize,
     /// A peer that is out of reach for so long counts as gone, as far as requests are concerned. Default 2 s; any.
     pub out_of_reach: Duration,
+    /// Tokens that this endpoint may hold, and that each peer may. Default 4,096; any. Each costs about 150 bytes, which
+    /// count as names. Further ones are refused; those of peers are counted.
+    pub max_tokens: usize,
+    /// Wills that this endpoint may have, and that each peer may. Default 64; any. Each costs about 200 bytes, which count as
+    /// names. Further ones are refused; those of peers are counted.
+    pub max_wills: usize,
+    /// Bytes of topics, types and payloads of this endpoint's wills, and of each peer's, which count as names. Default
+    /// 64 KiB; any. Each peer is told all of them at its start. Beyond, wills are refused; those of peers are counted.
+    pub max_will_bytes: usize,
     /// Events that wait to be polled. Default 1,024; at least 1. Further ones are dropped, and counted.
     pub max_events: usize,
 }
@@ -105,6 +114,9 @@ impl Default for Config {
             max_share_bytes: 16 << 20,
             member_window: 64,
             out_of_reach: Duration::from_secs(2),
+            max_tokens: 4_096,
+            max_wills: 64,
+            max_will_bytes: 64 << 10,
             max_events: 1_024,
         }
     }

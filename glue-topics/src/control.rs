@@ -9,15 +9,19 @@
 //! - 10 cancel: leg (varint). Nobody waits for the answer to this request of ours.
 //! - 11 done: leg (varint). This share of a group's messages was processed.
 //! - 12 return: leg (varint), reason (byte). This request did not reach an application here, and will not.
+//! - 16 to 20: claims, see `presence.rs` and `will.rs`.
 
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint};
+
+use crate::presence::ClaimOperation;
 
 /// An operation as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Cancel { leg: u64 },
     Done { leg: u64 },
+    Claim(ClaimOperation),
     End { topic: Bytes, next: u64 },
     Return { leg: u64, reason: u8 },
     Serve { service: u64, topic: Bytes, type_name: Bytes },
@@ -62,7 +66,7 @@ fn read(reader: &mut Reader) -> Result<Operation, DecodeError> {
         CANCEL => Ok(Operation::Cancel { leg: reader.varint()? }),
         DONE => Ok(Operation::Done { leg: reader.varint()? }),
         RETURN => Ok(Operation::Return { leg: reader.varint()?, reason: reader.u8()? }),
-        _ => Err(DecodeError::Malformed("control operation")),
+        kind => ClaimOperation::read(kind, reader).map(Operation::Claim),
     }
 }
 

@@ -1,15 +1,13 @@
-//! Sorted maps, looked up as the trees of levels that they are: which filters match a topic, which topics a filter matches.
+//! Which filters match a topic, and which topics a filter matches, found without a look at each.
 //!
-//! Names that begin alike stand together in a sorted map, so whether there is anything below a level is one look, and so is
-//! passing over all of it. A tree of nodes would find the same with as many looks, but a peer could make it have a node for
-//! every other byte of a filter; here a filter costs its name.
+//! Names that begin alike stand together in a sorted map, so the map is a tree of levels already: whether there is anything
+//! below a level is one look. A tree of nodes would take as many looks, but a peer could make it have a node for every other
+//! byte of a filter; here a filter costs its name.
 
-use std::borrow::Borrow;
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use crate::filter::{Filter, WILDCARDS};
-use crate::name::TopicName;
 
 /// Something for each filter.
 #[derive(Debug)]
@@ -127,84 +125,45 @@ struct Step {
     open: bool,
 }
 
-/// The topics of `map` that the filter matches. Passes over what can not match: at a level with a name it looks once or
-/// twice, at a `+` once or twice for each name that stands there.
-pub(crate) fn matched<V>(map: &BTreeMap<TopicName, V>, filter: &Filter) -> Vec<TopicName> {
-    let (mut found, mut start) = (Vec::new(), String::new());
-    let mut topics = from(map, "");
-    let mut next = topics.next();
-    while let Some((topic, _)) = next {
-        match place(filter, topic) {
-            Place::Match => found.push(topic.clone()),
-            Place::Next => {}
-            Place::From { kept, then } => {
-                start.clear();
-                start.push_str(topic.get(..kept).unwrap_or_default());
-                then.into_iter().for_each(|part| start.push_str(part));
-                next = topics.by_ref().take(NEAR).find(|(topic, _)| ***topic >= *start);
-                if next.is_none() {
-                    topics = from(map, &start);
-                    next = topics.next();
-                }
-                continue;
+/// Numbers of topics, found by the names of their levels.
+#[derive(Debug, Default)]
+pub(crate) struct Levels(BTreeSet<(usize, Box<str>, u32)>);
+
+impl Levels {
+    pub(crate) fn insert(&mut self, topic: &str, number: u32) {
+        self.0.extend(topic.split('/').enumerate().map(|(depth, level)| (depth, level.into(), number)));
+    }
+
+    pub(crate) fn remove(&mut self, topic: &str, number: u32) {
+        for (depth, level) in topic.split('/').enumerate() {
+            self.0.remove(&(depth, level.into(), number));
+        }
+    }
+
+    /// The topics that have one of the names in the filter where the filter has it: that which the fewest have. All that
+    /// it matches are among them. `None`: the filter has no names.
+    pub(crate) fn fewest(&self, filter: &Filter) -> Option<Vec<u32>> {
+        let mut ways = Vec::new();
+        for (depth, level) in filter.split('/').enumerate().filter(|(_, level)| !level.contains(WILDCARDS)) {
+            let mut way = self.0.range((depth, level.into(), 0)..=(depth, level.into(), u32::MAX)).peekable();
+            if way.peek().is_none() {
+                return Some(Vec::new());
             }
-            Place::End => break,
+            ways.push((way, Vec::new()));
         }
-        next = topics.next();
-    }
-    found
-}
-
-/// Where a topic stands, seen from a filter.
-#[derive(Debug)]
-enum Place<'a> {
-    /// No later topic matches.
-    End,
-    /// None matches before what begins with so many bytes of this one, and goes on so.
-    From {
-        kept: usize,
-        then: [&'a str; 2],
-    },
-    Match,
-    Next,
-}
-
-fn place<'a>(filter: &'a Filter, topic: &str) -> Place<'a> {
-    if topic.starts_with('$') && filter.begins_open() {
-        return Place::From { kept: 0, then: ["", AFTER_DOLLAR] };
-    }
-    let (mut levels, mut at) = (filter.split('/').peekable(), 0);
-    while let Some(wanted) = levels.next() {
-        let level = level_at(topic, at);
-        match wanted {
-            Filter::ALL => return Place::Match,
-            "+" => {}
-            _ if wanted == level => {}
-            _ => return beyond(topic, at, wanted),
+        if ways.is_empty() {
+            return None;
         }
-        let end = at + level.len();
-        match (levels.peek(), end == topic.len()) {
-            (None | Some(&Filter::ALL), true) => return Place::Match,
-            (Some(_), true) => return Place::Next,
-            // It goes deeper than the filter, and so does all that follows below.
-            (None, false) => return Place::From { kept: end, then: ["", AFTER_SLASH] },
-            (Some(_), false) => at = end + 1,
+        // Side by side, so that the shortest decides how long it takes.
+        loop {
+            for (way, found) in &mut ways {
+                match way.next() {
+                    Some((_, _, number)) => found.push(*number),
+                    None => return Some(std::mem::take(found)),
+                }
+            }
         }
     }
-    Place::Match
-}
-
-/// The next topic that may have the level `wanted` where `topic` has another one, at byte `at`.
-fn beyond<'a>(topic: &str, at: usize, wanted: &'a str) -> Place<'a> {
-    let rest = topic.get(at..).unwrap_or_default();
-    if rest < wanted {
-        return Place::From { kept: at, then: [wanted, ""] };
-    }
-    // What has the level and more below it comes after names that only begin as it does: `a-b` is before `a/b`.
-    if rest.strip_prefix(wanted).is_some_and(|rest| rest < "/") {
-        return Place::From { kept: at, then: [wanted, "/"] };
-    }
-    at.checked_sub(1).map_or(Place::End, |parent| Place::From { kept: parent, then: ["", AFTER_SLASH] })
 }
 
 fn level_at(topic: &str, at: usize) -> &str {
@@ -212,19 +171,9 @@ fn level_at(topic: &str, at: usize) -> &str {
 }
 
 fn has_below<V>(map: &BTreeMap<Filter, V>, path: &str) -> bool {
-    from(map, path).next().is_some_and(|(filter, _)| filter.starts_with(path))
+    let mut below = map.range::<str, _>((Bound::Included(path), Bound::Unbounded));
+    below.next().is_some_and(|(filter, _)| filter.starts_with(path))
 }
-
-/// The entries of names that are not before `start`.
-fn from<'a, K: Borrow<str> + Ord, V>(map: &'a BTreeMap<K, V>, start: &str) -> btree_map::Range<'a, K, V> {
-    map.range::<str, _>((Bound::Included(start), Bound::Unbounded))
-}
-
-/// So many names are passed over one by one before one is looked up from the root, which costs about as much.
-const NEAR: usize = 16;
-/// What comes after all that begins with a slash, or with `$`, in the order of bytes.
-const AFTER_SLASH: &str = "0";
-const AFTER_DOLLAR: &str = "%";
 
 #[cfg(test)]
 mod tests {
@@ -291,14 +240,26 @@ mod tests {
                 let wanted: Vec<&String> = filters.iter().filter(|filter| is_match(filter, topic)).collect();
                 prop_assert_eq!(found, wanted, "{}", topic);
             }
-            let by_topic: BTreeMap<TopicName, ()> =
-                topics.iter().map(|topic| (TopicName::new(topic, 64).unwrap(), ())).collect();
+            let numbered: Vec<(u32, &String)> = (0..).zip(&topics).collect();
+            let mut levels = Levels::default();
+            numbered.iter().for_each(|(number, topic)| levels.insert(topic, *number));
+            levels.insert("gone/a", 99);
+            levels.remove("gone/a", 99);
             for text in &filters {
                 let filter = parse(text);
                 let wanted: Vec<&String> = topics.iter().filter(|topic| is_match(text, topic)).collect();
                 prop_assert!(topics.iter().all(|topic| filter.matches(topic) == wanted.contains(&topic)));
-                let found = matched(&by_topic, &filter);
-                prop_assert_eq!(found.iter().map(|topic| &**topic).collect::<Vec<_>>(), wanted, "{}", text);
+                // None of those that match is left out, and where the filter has a name at all, few else come along.
+                let Some(found) = levels.fewest(&filter) else {
+                    prop_assert!(text.split('/').all(|level| level == "+" || level == "#"));
+                    continue;
+                };
+                let has = |topic: &str, (depth, level)| topic.split('/').nth(depth) == Some(level);
+                let names = text.split('/').enumerate().filter(|(_, level)| *level != "+" && *level != "#");
+                let least = names.map(|name| topics.iter().filter(|topic| has(topic, name)).count()).min();
+                prop_assert_eq!(Some(found.len()), least);
+                let found: Vec<_> = numbered.iter().filter(|(number, _)| found.contains(number)).collect();
+                prop_assert!(wanted.iter().all(|wanted| found.iter().any(|(_, topic)| topic == wanted)), "{}", text);
             }
         }
     }

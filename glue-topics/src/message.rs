@@ -39,7 +39,8 @@ pub struct Message {
     pub timestamp: WallTime,
     /// How long it lives, from when it was published. [`Duration::MAX`]: for ever.
     pub expiry: Duration,
-    /// Counts the messages of this publisher and topic; from a native publisher without holes.
+    /// Counts the messages of this publisher and topic from 1; from a native publisher without holes. A will has 0, see
+    /// [`Message::is_will`].
     pub sequence_number: u64,
     /// What was published.
     pub payload: Bytes,
@@ -57,6 +58,16 @@ impl Message {
     pub const fn deadline(&self) -> Instant {
         self.deadline
     }
+
+    /// Whether it is a will: its publisher died without a goodbye, as far as could be told, and had asked for it to be
+    /// delivered then. It stands outside of the publisher's count.
+    #[must_use]
+    pub fn is_will(&self) -> bool {
+        // Classic peers, which have no incarnation, count as they like.
+        self.sequence_number == Self::WILL_NUMBER && self.source.incarnation != Incarnation::default()
+    }
+
+    pub(crate) const WILL_NUMBER: u64 = 0;
 
     /// Whether it has expired at `now`.
     #[must_use]

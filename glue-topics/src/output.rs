@@ -10,6 +10,8 @@ use crate::calls::CallEvent;
 use crate::cargo::Cargo;
 use crate::message::{Gap, GapReason, Message};
 use crate::name::{TopicName, TypeName};
+use crate::presence::TokenEvent;
+use crate::receipt::Bell;
 use crate::stats::Stats;
 use crate::subscriptions::SubscriptionId;
 
@@ -35,6 +37,10 @@ pub enum Event {
         /// See [`crate::Config::max_interest_per_peer`].
         limit: usize,
     },
+    /// A [`crate::Receipt`] has learned something.
+    ReceiptChanged,
+    /// A token is up or down. These are never dropped.
+    Token(TokenEvent),
     /// A peer uses a topic with another type: messages of that type do not pass. Told once for each peer and topic.
     TypeMismatch {
         /// The peer.
@@ -57,6 +63,7 @@ pub(crate) struct Outputs {
     pub(crate) events: VecDeque<Event>,
     pub(crate) calls: VecDeque<CallEvent>,
     pub(crate) interest_changed: bool,
+    pub(crate) bell: Bell,
     /// Counts the bundles that are there, open or queued anywhere, each once.
     pub(crate) bundles: Gauge,
     /// Counts own messages on their way to own subscriptions.

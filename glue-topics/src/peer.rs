@@ -14,6 +14,7 @@ use crate::interest::Interest;
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::names::Names;
 use crate::output::Outputs;
+use crate::presence::{PeerPresence, Presence};
 use crate::serving::Desk;
 use crate::subscriptions::Subscriptions;
 
@@ -56,6 +57,7 @@ pub(crate) struct Peer {
     pub(crate) names: Names,
     pub(crate) told_interest_refused: bool,
     pub(crate) incoming: Incoming,
+    pub(crate) presence: PeerPresence,
     /// Filters that it is to be told of, and whether it knows them.
     undeclared: BTreeMap<Filter, bool>,
     /// Ends that it is to be told of.
@@ -81,6 +83,7 @@ impl Peer {
             names: Names::new(names, config.max_names_bytes),
             told_interest_refused: false,
             incoming: Incoming::new(config, held, names),
+            presence: PeerPresence::default(),
             undeclared: BTreeMap::new(),
             ends: Vec::new(),
             ends_sent: 0,
@@ -123,9 +126,10 @@ impl Peer {
         self.ends_sent
     }
 
-    /// Tells it what it is to be told, in as few control cargos as hold it. Of filters an unreachable peer is told only
+    /// Tells it what it is to be told, in as few control cargos as hold it. Of filters and claims an unreachable peer is told only
     /// once it is back: until then changes may cancel out, so that what waits is bounded by what there is.
-    pub(crate) fn flush(&mut self, id: PeerId, subscriptions: &Subscriptions, outputs: &mut Outputs) {
+    pub(crate) fn flush(&mut self, id: PeerId, ours: (&Subscriptions, &Presence), outputs: &mut Outputs) {
+        let (subscriptions, presence) = ours;
         let mut body = Vec::new();
         let ends = std::mem::take(&mut self.ends);
         for (topic, next) in ends {
@@ -141,6 +145,9 @@ impl Peer {
                 Some(type_name) => put_subscribe(filter.as_str(), &type_name, &mut body),
                 None => put_unsubscribe(filter.as_str(), &mut body),
             }
+        }
+        if self.reachable {
+            self.flush_claims(id, presence, &mut body, outputs);
         }
         self.send_control(id, &mut body, outputs);
     }

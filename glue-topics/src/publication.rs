@@ -11,6 +11,7 @@ use crate::cargo::Cargo;
 use crate::message::{Message, Source};
 use crate::output::Outputs;
 use crate::peer::{Peer, Wire};
+use crate::receipt::Receipt;
 use crate::stats::{Stats, TopicStats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
 
@@ -28,6 +29,8 @@ pub(crate) struct Publication {
     pub(crate) counts: TopicStats,
     /// Whether it is in the list of publications to be closed.
     pub(crate) listed: bool,
+    /// Of the message that is being published.
+    receipt: Option<Receipt>,
     names: Vec<u8>,
     open: Option<OpenBundle>,
     /// How many bytes were copied into the last bundle: the guess for the next.
@@ -75,6 +78,7 @@ impl Publication {
             first_sequence: next_sequence,
             counts: TopicStats::default(),
             listed: false,
+            receipt: None,
             open: None,
             last_len: 0,
             native: Vec::new(),
@@ -115,11 +119,27 @@ impl Publication {
         stats.bundles_sent += 1;
         self.note_missed(bundle.first, bundle.last, stats);
         self.counts.copies += bundle.count() * self.native.iter().filter(|target| target.served).count() as u64;
-        let bundle = Arc::new(bundle);
+        let (bundle, receipt) = (Arc::new(bundle), self.receipt.as_ref());
         for target in self.native.iter_mut().filter(|target| target.served) {
             let barrier = (!target.started).then_some(target.barrier);
             target.started = true;
-            outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), barrier)));
+            let ticket = receipt.map(|receipt| Arc::new(receipt.ticket(bundle.content.len())));
+            outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), barrier, ticket)));
+        }
+    }
+
+    /// The next message stands alone in its bundle, and `receipt` learns who gets it, until [`Publication::confirmed`].
+    pub(crate) fn confirm(&mut self, receipt: Receipt, outputs: &mut Outputs, stats: &mut Stats) {
+        self.close(outputs, stats);
+        self.receipt = Some(receipt);
+    }
+
+    /// The message was published.
+    pub(crate) fn confirmed(&mut self, outputs: &mut Outputs, stats: &mut Stats) {
+        self.close(outputs, stats);
+        let missed = self.native.iter().filter(|target| !target.served).count();
+        if let Some(receipt) = self.receipt.take() {
+            receipt.add_missed(u32::try_from(missed).unwrap_or(u32::MAX));
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::filter::Filter;
-use crate::lookup::matched;
+use crate::lookup::Levels;
 use crate::message::Source;
 use crate::name::{NameError, TopicName, TypeName};
 use crate::publication::Publication;
@@ -68,6 +68,7 @@ pub(crate) struct Publications {
     slots: Vec<Slot>,
     free: Vec<u32>,
     by_topic: BTreeMap<TopicName, u32>,
+    levels: Levels,
     /// Slots of idle ones, by mark: the longest idle first.
     idle: BTreeMap<u64, u32>,
     idle_mark: u64,
@@ -115,7 +116,15 @@ impl Publications {
 
     /// The topics that a filter matches, of all, in use or idle.
     pub(crate) fn matched(&self, filter: &Filter) -> Vec<TopicName> {
-        matched(&self.by_topic, filter)
+        if let Some(topic) = filter.topic() {
+            return vec![topic];
+        }
+        let Some(numbers) = self.levels.fewest(filter) else {
+            return self.by_topic.keys().filter(|topic| filter.matches(topic)).cloned().collect();
+        };
+        let topics = numbers.iter().filter_map(|index| self.slots.get(*index as usize)?.publication.as_ref());
+        let topics = topics.map(|publication| &publication.source.topic_name);
+        topics.filter(|topic| filter.matches(topic)).cloned().collect()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Publication> {
@@ -150,6 +159,7 @@ impl Publications {
         };
         let slot = self.slots.get_mut(index as usize)?;
         self.by_topic.insert(source.topic_name.clone(), index);
+        self.levels.insert(&source.topic_name, index);
         let publication = Publication::new(Arc::new(source), next_sequence.max(self.floor + 1));
         slot.publication.insert(publication).users = 1;
         Some(PublicationId { index, generation: slot.generation })
@@ -188,6 +198,7 @@ impl Publications {
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(index);
         self.by_topic.remove(&publication.source.topic_name);
+        self.levels.remove(&publication.source.topic_name, index);
         Some(publication)
     }
 

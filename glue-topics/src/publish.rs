@@ -11,6 +11,7 @@ use crate::name::{TopicName, TypeName};
 use crate::output::Event;
 use crate::publication::Publication;
 use crate::publications::{PublicationId, PublishError};
+use crate::receipt::Receipt;
 use crate::topics::Topics;
 
 impl Topics {
@@ -71,6 +72,28 @@ impl Topics {
     ) -> Result<u64, PublishError> {
         let payload = payload.into();
         self.publish_post(id, Post { now, wall, expiry, sequence: 0, payload })
+    }
+
+    /// As [`Topics::publish`], and tells who gets it. The message leaves in a bundle of its own.
+    ///
+    /// # Errors
+    /// As [`Topics::publish`].
+    pub fn publish_confirmed<'a>(
+        &mut self,
+        now: Instant,
+        wall: WallTime,
+        id: PublicationId,
+        expiry: Duration,
+        payload: impl Into<Data<'a>>,
+    ) -> Result<Receipt, PublishError> {
+        let publication = self.publications.get_mut(id).ok_or(PublishError::Unknown)?;
+        let receipt = Receipt::new(publication.next_sequence, &self.outputs.bell);
+        publication.confirm(receipt.clone(), &mut self.outputs, &mut self.stats);
+        let result = self.publish(now, wall, id, expiry, payload);
+        if let Some(publication) = self.publications.get_mut(id) {
+            publication.confirmed(&mut self.outputs, &mut self.stats);
+        }
+        result.map(|_| receipt)
     }
 
     /// Closes every open bundle. Bundles that became full are closed before that.

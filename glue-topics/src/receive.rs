@@ -85,6 +85,7 @@ impl Topics {
                 return self.add_offer(from, service, &topic, &type_name);
             }
             Operation::Unserve { service } => self.remove_offer(from, service),
+            Operation::Claim(operation) => self.apply_claim(from, operation)?,
             Operation::End { topic, next } => {
                 self.with_peer(from, |incoming, sink| incoming.handle_end(&topic, next, sink))?;
             }

@@ -51,6 +51,11 @@ pub struct Stats {
     pub classic_refused: u64,
     /// Classic messages of topics beyond [`crate::Config::max_streams_per_peer`], delivered without order.
     pub classic_unordered: u64,
+    /// Tokens and wills of peers beyond [`crate::Config::max_tokens`], [`crate::Config::max_wills`],
+    /// [`crate::Config::max_will_bytes`] or [`crate::Config::max_names_bytes`].
+    pub claims_refused: u64,
+    /// Wills of peers that some subscription got.
+    pub wills_delivered: u64,
     /// Events beyond [`crate::Config::max_events`].
     pub events_dropped: u64,
     /// Requests of this endpoint; each once, however many responders got it.

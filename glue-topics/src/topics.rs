@@ -14,6 +14,7 @@ use crate::message::GapReason;
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
+use crate::presence::Presence;
 use crate::publications::Publications;
 use crate::serving::Serving;
 use crate::stats::{Ledger, Received, Stats, TopicStats};
@@ -45,6 +46,7 @@ pub struct Topics {
     pub(crate) names: Gauge,
     pub(crate) calls: Calls,
     pub(crate) serving: Serving,
+    pub(crate) presence: Presence,
 }
 
 impl Topics {
@@ -72,6 +74,7 @@ impl Topics {
             // Which of several responders is asked need not be the same in each life.
             calls: Calls::new(Rng::new(incarnation.0)),
             serving: Serving::default(),
+            presence: Presence::default(),
         })
     }
 
@@ -131,6 +134,8 @@ impl Topics {
         if self.peers.get(&id).is_some_and(|peer| peer.is_native() != (facts.wire == Wire::Native)) {
             self.handle_peer_gone(id);
         }
+        // Its tokens bear its name, which may be another now.
+        self.set_there(id, false);
         match self.peers.get_mut(&id) {
             Some(peer) => peer.renew(facts),
             None => {
@@ -138,10 +143,12 @@ impl Topics {
                 if peer.is_native() {
                     self.subscriptions.declared_filters().for_each(|filter| peer.declare(filter, false, true));
                     self.serving.introduce(&mut peer);
+                    self.declare_claims_to(&mut peer);
                 }
                 self.peers.insert(id, peer);
             }
         }
+        self.set_there(id, true);
         self.owing.insert(id);
         self.renew_publications(id);
     }
@@ -182,6 +189,7 @@ impl Topics {
             incoming.give_up(GapReason::PublisherGone, sink);
             incoming.close(sink);
         });
+        self.set_there(id, false);
         self.peers.remove(&id);
         self.owing.remove(&id);
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
@@ -201,7 +209,7 @@ impl Topics {
     fn take_cargo(&mut self) -> Option<(PeerId, Cargo)> {
         while let Some(id) = self.owing.pop_first() {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.flush(id, &self.subscriptions, &mut self.outputs);
+                peer.flush(id, (&self.subscriptions, &self.presence), &mut self.outputs);
                 peer.flush_desk(id, &self.serving, &mut self.outputs);
             }
         }
@@ -220,7 +228,10 @@ impl Topics {
         if std::mem::take(&mut self.outputs.interest_changed) {
             return Some(Event::InterestChanged);
         }
-        self.outputs.events.pop_front()
+        if self.outputs.bell.take() {
+            return Some(Event::ReceiptChanged);
+        }
+        self.outputs.events.pop_front().or_else(|| self.presence.changes.take().map(Event::Token))
     }
 
     /// What was done so far.

@@ -118,6 +118,11 @@ impl<P: Payload> Outbox<P> {
         !self.queue.is_empty()
     }
 
+    /// Whether anything may expire.
+    pub(crate) fn needs_sweep(&self) -> bool {
+        self.has_queued() || !self.slots.is_empty()
+    }
+
     /// Whether numbers are left that the peer can tell apart.
     pub(crate) fn has_numbers(&self) -> bool {
         (self.slots.len() as u64) < Seen::SPAN
@@ -190,7 +195,8 @@ impl<P: Payload> Outbox<P> {
     /// The payload arrived.
     pub(crate) fn acknowledge(&mut self, number: u64) {
         let Some(slot) = self.slot_mut(number) else { return };
-        if slot.payload.take().is_some() {
+        if let Some(payload) = slot.payload.take() {
+            payload.acknowledge();
             let len = slot.len;
             self.bytes -= len;
             self.taken += len as u64;
@@ -218,8 +224,19 @@ impl<P: Payload> Outbox<P> {
         true
     }
 
-    /// Turns what has expired in the queue into notices, and merges them.
+    /// Turns what has expired into notices, and merges those in the queue. What was sent and not acknowledged as well: if it
+    /// arrived, its ack will settle the notice; if not, only the notice is of use.
     pub(crate) fn sweep(&mut self, now: Instant) {
+        for slot in &mut self.slots {
+            let Some(payload) = &mut slot.payload else { continue };
+            if !expire_if_due(payload, now) {
+                continue;
+            }
+            let len = payload.encoded_len();
+            self.bytes = self.bytes - slot.len + len;
+            slot.len = len;
+            self.expired += 1;
+        }
         if !self.queue.iter().any(|q| q.payload.deadline().is_some_and(|at| at <= now)) {
             return;
         }

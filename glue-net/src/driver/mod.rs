@@ -20,6 +20,7 @@ mod duty;
 mod gather;
 mod heap;
 mod interfaces;
+mod linger;
 mod outlets;
 mod receive;
 mod send;
@@ -33,6 +34,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -127,7 +129,7 @@ impl<N: Driven> Driver<N> {
         heap::keep_freed_memory();
         let core = Core::new(node, config.gather);
         let sender = Sender::new(Arc::clone(&data), Outlets::new(interfaces.clone(), discovery.unicast()));
-        let shared = Arc::new(Shared::new(core, sender, &data, waker, Box::new(sink)));
+        let shared = Arc::new(Shared::new(core, sender, &data, waker, config.linger, Box::new(sink)));
         let service = Service::new(Arc::clone(&shared), data, discovery, interfaces, config.interface_check);
         Ok(Self::start_threads(shared, service).map_err(BindError::Thread)?)
     }
@@ -153,6 +155,13 @@ impl<N: Driven> Driver<N> {
     /// All of that happens on this thread, but for what another one is already at. Threads that call in quick succession
     /// send once every [`SocketConfig::gather`], for all calls since.
     pub fn call<R>(&self, f: impl FnOnce(&mut N, Instant) -> R) -> R {
+        self.0.shared.spoke.store(true, Ordering::Relaxed);
+        self.note(f)
+    }
+
+    /// As [`Driver::call`], for what is no part of an exchange: nothing is expected to come back at once (see
+    /// [`SocketConfig::linger`]).
+    pub fn note<R>(&self, f: impl FnOnce(&mut N, Instant) -> R) -> R {
         let shared = &self.0.shared;
         let mut core = shared.lock();
         let now = core.time_of_call();

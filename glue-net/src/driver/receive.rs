@@ -2,10 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use rustix::thread::sched_yield;
 
 use super::buffers::{Buffers, Burst};
 use super::duty::{Outcome, lock};
+use super::linger::Linger;
 use super::shared::{Deliverer, Shared};
 use super::socket::{DataSocket, control_space, is_idle};
 use super::stats::count;
@@ -18,25 +22,48 @@ pub(super) struct Receiver {
     socket: Option<Arc<DataSocket>>,
     buffers: Buffers,
     control: Vec<u8>,
+    linger: Linger,
     pub(super) bursts: Vec<Burst>,
 }
 
 impl Receiver {
-    pub(super) fn new(socket: Arc<DataSocket>) -> Self {
-        let buffers = Buffers::new();
-        Self { socket: Some(socket), buffers, control: control_space(), bursts: Vec::new() }
+    pub(super) fn new(socket: Arc<DataSocket>, linger: Duration) -> Self {
+        let (buffers, linger) = (Buffers::new(), Linger::new(linger));
+        Self { socket: Some(socket), buffers, control: control_space(), linger, bursts: Vec::new() }
     }
 
     pub(super) fn close(&mut self) {
         self.socket = None;
     }
 
-    /// Waits for datagrams and receives a turn's worth into [`Receiver::bursts`]. `since` is when it begins.
-    fn wait(&mut self, since: Instant) -> io::Result<()> {
-        self.receive_one(true)?;
+    /// Waits for datagrams and receives a turn's worth into [`Receiver::bursts`]. `since` is when it begins; `spoke`:
+    /// whether the application has called since the last turn.
+    fn wait(&mut self, since: Instant, spoke: &AtomicBool) -> io::Result<()> {
+        if !self.look(since)? {
+            self.receive_one(true)?;
+        }
+        let waited = Clock::now().since(since);
+        self.linger.handle_arrival(waited, spoke.swap(false, Ordering::Relaxed));
         // When the first did not have to be waited for there may be more. An idle endpoint is spared the system call that
         // finds nothing.
-        if Clock::now().since(since) > PROMPT { Ok(()) } else { self.receive() }
+        if waited > PROMPT { Ok(()) } else { self.receive() }
+    }
+
+    /// Looks for a datagram if one is likely to come at once; false if none came.
+    fn look(&mut self, since: Instant) -> io::Result<bool> {
+        let patience = self.linger.patience();
+        if patience.is_zero() {
+            return Ok(false);
+        }
+        while Clock::now().since(since) < patience {
+            match self.receive_one(false) {
+                Ok(()) => return Ok(true),
+                Err(error) if is_idle(&error) => sched_yield(),
+                Err(error) => return Err(error),
+            }
+        }
+        self.linger.handle_silence();
+        Ok(false)
     }
 
     /// Receives a turn's worth of what is there into [`Receiver::bursts`].
@@ -67,7 +94,7 @@ pub(super) fn run<N: Driven>(shared: &Shared<N>) {
     let (mut unfinished, mut turned) = (false, Instant::ZERO);
     while !shared.is_closing() {
         let mut receiver = lock(&shared.receiver);
-        let received = if unfinished { receiver.receive() } else { receiver.wait(turned) };
+        let received = if unfinished { receiver.receive() } else { receiver.wait(turned, &shared.spoke) };
         let events = shared.hand_up(&mut receiver.bursts);
         drop(receiver);
         if let Err(error) = received

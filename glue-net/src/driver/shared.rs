@@ -44,6 +44,8 @@ pub(super) struct Shared<N: Driven> {
     door: Mutex<Option<Arc<DataSocket>>>,
     /// Since when the receive thread is with the application, in nanoseconds; 0 if it is not.
     away_since: AtomicU64,
+    /// Whether the application has called since the receive thread looked.
+    pub(super) spoke: AtomicBool,
     closing: AtomicBool,
     pub(super) counters: Counters,
 }
@@ -143,16 +145,18 @@ impl<N: Driven> Shared<N> {
         sender: Sender,
         data: &Arc<DataSocket>,
         waker: Waker,
+        linger: Duration,
         sink: Sink<N::Event>,
     ) -> Self {
         Self {
             core: Mutex::new(core),
             sender: Duty::new(sender),
             delivery: Duty::new(Delivery { sink, events: Vec::new() }),
-            receiver: Mutex::new(Receiver::new(Arc::clone(data))),
+            receiver: Mutex::new(Receiver::new(Arc::clone(data), linger)),
             waker,
             door: Mutex::new(Some(Arc::clone(data))),
             away_since: AtomicU64::new(0),
+            spoke: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             counters: Counters::default(),
         }

@@ -9,6 +9,7 @@ mod hostile;
 mod limits;
 mod order;
 mod patterns;
+mod presence;
 mod runs;
 mod served;
 mod speed;

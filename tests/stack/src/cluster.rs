@@ -8,7 +8,7 @@ use std::time::Duration;
 use glue_endpoint::{Config, Engine, Event, Memory, Pace, PeerStats, Report};
 use glue_net::{EndpointId, Incarnation, Instant, PeerId, Rng, WallClock};
 use glue_sim::{Context, DISCOVERY_GROUP, Host, NodeId, Receive, World};
-use glue_topics::{Item, PublicationId};
+use glue_topics::{Item, PublicationId, Receipt};
 
 use crate::books::{Books, payload};
 
@@ -169,6 +169,20 @@ impl Cluster {
         self.books.publish(stream, got, self.world.now(), expiry, size.max(12));
         self.keep_books();
         true
+    }
+
+    /// As [`Cluster::publish`]; tells who gets the message.
+    pub fn publish_confirmed(&mut self, index: usize, size: usize) -> Option<Receipt> {
+        let publication = self.publication(index)?;
+        let (life, expiry) = (self.members[index].life, self.plan.expiry);
+        let stream = self.stream(index);
+        let payload = payload(life, self.books.count(&stream) + 1, size);
+        let receipt = self.world.call(self.members[index].node, |engine, now| {
+            engine.publish_confirmed(now, publication, expiry, &payload[..]).expect("a good message")
+        })??;
+        self.books.publish(stream, receipt.sequence(), self.world.now(), expiry, size.max(12));
+        self.keep_books();
+        Some(receipt)
     }
 
     /// One member publishes messages of `size` bytes for `time`, as many as are taken.

@@ -3,7 +3,7 @@
 //! [`Cluster`] runs endpoints that publish to and subscribe from each other. It keeps the books: what was published, what
 //! each subscriber got, in which order, and what it was told is missing.
 //!
-//! [`bulk`] has flows over one link, and TCP flows beside them ([`cubic`]). [`mixed`] sets engines beside peers that behave
+//! [`Claims`] runs endpoints that hold tokens and have wills. [`bulk`] has flows over one link, and TCP flows beside them ([`cubic`]). [`mixed`] sets engines beside peers that behave
 //! as the reference implementation does ([`reference`](mod@reference)).
 //! [`live`] is for endpoints on real sockets, [`netns`] for hosts of their own, [`child`] for processes of their own.
 
@@ -12,6 +12,7 @@
 mod books;
 pub mod bulk;
 pub mod child;
+mod claims;
 mod cluster;
 pub mod cubic;
 pub mod greedy;
@@ -22,4 +23,5 @@ pub mod office;
 pub mod reference;
 
 pub use books::{Books, Seen};
+pub use claims::{Acquaintance, Claims};
 pub use cluster::{Cluster, Member, Plan, assert_within};
