@@ -153,7 +153,8 @@ impl Office {
         for node in &self.nodes {
             let Some(engine) = self.world.node(*node) else { continue };
             let memory = engine.memory();
-            assert_eq!((engine.open_calls(), memory.lent, memory.joining), ((0, 0), 0, 0), "{node:?}");
+            // Not what the joiner holds: a piece that comes after its message was given up stays there, within its bounds.
+            assert_eq!((engine.open_calls(), memory.lent), ((0, 0), 0), "{node:?}");
         }
     }
 
