@@ -77,6 +77,8 @@ impl Config {
         self.topics.max_held_bytes_per_peer = part(64 << 20);
         self.topics.max_own_bytes = part(12 << 20);
         self.topics.max_history_bytes = part(24 << 20);
+        self.topics.max_call_bytes = part(16 << 20);
+        self.topics.max_share_bytes = part(16 << 20);
         self.topics.max_names_bytes = part(32 << 20);
         self.fragment.max_message_bytes = self.topics.max_message_bytes + HEADER_BYTES;
         self.fragment.budget_bytes = self.incoming_bytes();

@@ -135,6 +135,7 @@ impl Endpoint {
     /// a filter without gives a [`Notice`](crate::Notice) if a publisher uses another.
     ///
     /// Subscriptions may overlap: each gets what it matches, once.
+    /// Of the subscriptions to `$share/<group>/<filter>`, on all endpoints, one gets each message, see [`Subscription`].
     ///
     /// # Errors
     /// [`SubscribeError`] for a bad filter, or another type than this endpoint uses the topic with.

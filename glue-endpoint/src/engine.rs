@@ -305,6 +305,7 @@ impl Engine {
             self.roster.lend(delivery.batch.from(), delivery.batch.bytes());
             self.events.push_back(Event::Delivery(delivery));
         }
+        self.deliver_calls();
         while let Some(event) = self.topics.poll_event() {
             self.events.push_back(event.into());
         }

@@ -1,7 +1,7 @@
 //! What goes into the engine and what comes out of it.
 
 use glue_net::{EndpointId, Interface, PeerId};
-use glue_topics::Delivery;
+use glue_topics::{CallEvent, Delivery};
 
 /// What a driver or an application hands to the engine without waiting for an answer.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub enum Command {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// Something about requests.
+    Call(CallEvent),
     /// Messages for subscriptions.
     Delivery(Delivery),
     /// [`Engine::drain`](crate::Engine::drain) is over.

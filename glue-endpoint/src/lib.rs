@@ -4,6 +4,7 @@
 //! wired, for simulators and other drivers.
 
 mod block;
+mod calls;
 mod config;
 mod endpoint;
 mod engine;
@@ -16,12 +17,15 @@ mod presence;
 mod publisher;
 mod receipt;
 mod report;
+mod request;
+mod responder;
 mod roster;
 mod settings;
 mod shared;
 mod slow;
 mod stats;
 mod subscription;
+mod switchboard;
 mod typed;
 
 pub use config::{Config, ConfigError};
@@ -33,8 +37,8 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    Data, Filter, Gap, GapReason, Gaps, History, Holder, Item, Message, NameError, PublishError, Received, Source,
-    SubscribeError, TokenError, TokenEvent, TopicStats, WillError, Wish,
+    AnswerError, Data, Filter, Gap, GapReason, Gaps, History, Holder, Item, Message, NameError, PublishError, Received,
+    Reply, RequestError, ServeError, Source, SubscribeError, TokenError, TokenEvent, TopicStats, WillError, Wish,
 };
 pub use glue_transport::PeerStats;
 pub use history::{PublisherOptions, SubscribeOptions};
@@ -44,6 +48,8 @@ pub use presence::{Token, TokenEvents, Will};
 pub use publisher::{Publisher, TryPublishError};
 pub use receipt::Receipt;
 pub use report::{PeerReport, Report, TopicReport};
+pub use request::Replies;
+pub use responder::{CallbackResponder, Request, Responder};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};

@@ -118,6 +118,16 @@ impl Engine {
         self.outgoing() + len + SPARE_BYTES <= self.config.outgoing_bytes() || self.make_room(now, id, len)
     }
 
+    /// Whether `len` bytes may be held for one peer, see [`Engine::has_memory`].
+    pub(crate) fn has_memory_for(&mut self, now: Instant, len: usize) -> bool {
+        while self.outgoing() + len + SPARE_BYTES > self.config.outgoing_bytes() {
+            if !self.shed_worst(now) {
+                return false;
+            }
+        }
+        true
+    }
+
     #[cold]
     fn make_room(&mut self, now: Instant, id: PublicationId, len: usize) -> bool {
         let cost = self.topics.publish_cost(id, len);

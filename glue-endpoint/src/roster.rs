@@ -183,6 +183,7 @@ impl Engine {
         }
         self.transport.suspend(peer);
         self.topics.handle_peer_suspended(peer);
+        self.topics.handle_silence(now, peer);
         self.review(now, peer);
         // Discovery remembers no more either, so that the oldest would not be known again.
         while self.roster.parked.len() > self.config.discovery.max_remembered {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use glue_net::driver::{Driven, Driver, Local, SocketConfig};
 use glue_net::{EndpointId, Instant, Interface, PeerId, WallClock};
-use glue_topics::{Delivery, SubscriptionId};
+use glue_topics::{Answer, Batch, CallEvent, Delivery, RequestId, SubscriptionId};
 use tokio::sync::Notify;
 
 use crate::config::ConfigError;
@@ -20,6 +20,7 @@ use crate::memory::OwnRoom;
 use crate::notice::{Notice, Notices, Watchers};
 use crate::presence::TokenBoard;
 use crate::subscription::Mailbox;
+use crate::switchboard::Switchboard;
 
 /// The one state behind all handles.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
 pub(crate) struct Hub {
     mailboxes: DashMap<SubscriptionId, Arc<Mailbox>>,
     pub(crate) watchers: Watchers,
+    calls: Switchboard,
     tokens: TokenBoard,
     /// Publishers wait here for room.
     writable: Notify,
@@ -106,6 +108,11 @@ impl Shared {
         }
     }
 
+    /// Where requests and answers go.
+    pub(crate) fn calls(&self) -> &Switchboard {
+        &self.hub.calls
+    }
+
     pub(crate) fn watch(&self) -> Notices {
         self.hub.watchers.watch()
     }
@@ -153,6 +160,7 @@ impl Shared {
         self.driver.close();
         self.hub.mailboxes.iter().for_each(|entry| entry.close());
         self.hub.watchers.close();
+        self.hub.calls.close();
         self.hub.tokens.close();
         self.hub.writable.notify_waiters();
         self.hub.interest.notify_waiters();
@@ -169,7 +177,7 @@ impl Drop for Shared {
 impl Hub {
     fn deliver(&self, delivery: Delivery, taken: &mut BTreeMap<PeerId, usize>) {
         let (from, bytes) = (delivery.batch.from(), delivery.batch.bytes());
-        let credit = from.zip(self.shared.get().cloned()).map(|(peer, shared)| Credit { shared, peer, bytes });
+        let credit = from.zip(self.shared.get().cloned()).map(|(peer, shared)| Credit::new(shared, peer, bytes));
         let mut kept = false;
         let lease = credit.map(Arc::new);
         for id in delivery.to.iter() {
@@ -186,11 +194,25 @@ impl Hub {
         }
     }
 
+    fn deliver_share(&self, id: RequestId, to: SubscriptionId, batch: Batch) {
+        let Some(shared) = self.shared.get().cloned() else { return };
+        // The guard is dropped before the function of the application runs.
+        let mailbox = self.mailboxes.get(&to).map(|entry| Arc::clone(&entry));
+        let bytes = batch.from().map_or(0, |_| batch.bytes());
+        let credit = Credit { shared, peer: batch.from().unwrap_or(PeerId(0)), bytes, share: Some(id) };
+        // If there is none, the subscription has ended, and what it had not done went back.
+        if let Some(mailbox) = mailbox {
+            mailbox.put(batch, Some(&Arc::new(credit)), self.own_room.get());
+        }
+    }
+
     /// Takes what the engine tells, from whichever thread has it.
     fn take(&self, events: &mut Vec<Event>) {
         let mut taken = BTreeMap::new();
         for event in events.drain(..) {
             match event {
+                Event::Call(CallEvent::Share { id, to, batch }) => self.deliver_share(id, to, batch),
+                Event::Call(event) => self.calls.handle(event, self.shared.get()),
                 Event::Delivery(delivery) => self.deliver(delivery, &mut taken),
                 Event::Pace { id, name, pace, .. } => self.watchers.tell(Some(Notice::of_pace(name, id, pace))),
                 Event::Discovery(event) => self.watchers.tell(Notice::of_discovery(event)),
@@ -213,15 +235,27 @@ impl Hub {
     }
 }
 
-/// The credit for a batch that waits in mailboxes; it goes back when the last of them has let go of it.
+/// The credit for a batch that waits in mailboxes; it goes back when the last of them has let go of it. A share of a
+/// group's messages is done then.
 #[derive(Debug)]
 pub(crate) struct Credit {
     shared: Weak<Shared>,
     peer: PeerId,
     bytes: usize,
+    share: Option<RequestId>,
 }
 
 impl Credit {
+    pub(crate) const fn new(shared: Weak<Shared>, peer: PeerId, bytes: usize) -> Self {
+        Self { shared, peer, bytes, share: None }
+    }
+
+    /// Whether it may still be processed: a share may be with another member by now.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let shared = self.share.zip(self.shared.upgrade());
+        shared.is_none_or(|(id, shared)| shared.call(|engine, _| engine.is_waiting(id)))
+    }
+
     /// It is given back in another way.
     fn disarm(mut self) {
         self.bytes = 0;
@@ -230,10 +264,19 @@ impl Credit {
 
 impl Drop for Credit {
     fn drop(&mut self) {
-        if self.bytes > 0
-            && let Some(shared) = self.shared.upgrade()
-        {
+        if self.bytes == 0 && self.share.is_none() {
+            return;
+        }
+        let Some(shared) = self.shared.upgrade() else { return };
+        if self.bytes > 0 {
             shared.give_back(&BTreeMap::from([(self.peer, self.bytes)]));
+        }
+        let Some(id) = self.share else { return };
+        // What a closed endpoint has not read goes to others, and so does what a thread died of.
+        if std::thread::panicking() {
+            let _ = shared.call(|engine, now| engine.answer(now, id, Answer::Returned));
+        } else if !shared.is_stopped() {
+            shared.call(|engine, now| engine.done(now, id));
         }
     }
 }

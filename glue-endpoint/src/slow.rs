@@ -69,6 +69,11 @@ impl Engine {
             self.topics.note_held_back(id);
             return false;
         }
+        if !self.topics.has_share_room(id, len) {
+            self.stats.publishes_held_back += 1;
+            self.topics.note_held_back(id);
+            return false;
+        }
         len > self.config.topics.max_message_bytes || self.has_memory(now, id, len)
     }
 

@@ -17,6 +17,10 @@ use crate::shared::{Credit, Shared};
 /// What arrives waits here. Once 8 MiB from one publisher wait (less if memory is short), that publisher sends no more until
 /// some are received; of this endpoint's own messages the oldest go then, and show as a [`glue_topics::Gap`]. If nothing is
 /// received for long while much is published, the publisher goes on without us: that shows as a gap as well.
+///
+/// Of a queue group, `$share/<group>/<filter>`, one member gets each message. It is done when the next one is asked for, or
+/// when the subscription is dropped, and goes to another member if this endpoint ends or stays out of reach before, or the
+/// subscription is dropped by a panic.
 #[derive(Debug)]
 pub struct Subscription {
     shared: Arc<Shared>,
@@ -91,13 +95,15 @@ impl Subscription {
                 }
                 self.current = None;
             }
-            self.current = Some(self.mailbox.take()?);
+            self.current = Some(self.mailbox.take()?).filter(Parcel::is_wanted);
         }
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        // What was handed out last is done.
+        self.current = None;
         self.shared.close(self.id);
     }
 }
@@ -175,7 +181,13 @@ struct State {
 #[derive(Debug)]
 struct Parcel {
     batch: Batch,
-    _credit: Option<Arc<Credit>>,
+    credit: Option<Arc<Credit>>,
+}
+
+impl Parcel {
+    fn is_wanted(&self) -> bool {
+        self.credit.as_ref().is_none_or(|credit| credit.is_wanted())
+    }
 }
 
 impl Mailbox {
@@ -201,7 +213,7 @@ impl Mailbox {
         // What follows a gap and is one too, for the same reason, is told as one: nobody who reads late pays for it.
         if !state.parcels.back_mut().is_some_and(|last| last.batch.merge(&batch)) {
             state.own_bytes += if is_own { batch.bytes() } else { 0 };
-            state.parcels.push_back(Parcel { batch, _credit: credit.cloned() });
+            state.parcels.push_back(Parcel { batch, credit: credit.cloned() });
         }
         if is_own {
             while state.own_bytes > own_room.map_or(OWN_LIMIT_BYTES, |room| room.share().min(OWN_LIMIT_BYTES))

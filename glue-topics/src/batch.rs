@@ -63,7 +63,13 @@ impl Batch {
     }
 
     /// The messages of a bundle that [`bundle::find`] found whole.
-    pub(crate) fn of_bundle(from: PeerId, source: Arc<Source>, body: &Bytes, header: &Header<'_>, age: Age) -> Self {
+    pub(crate) fn of_bundle(
+        from: Option<PeerId>,
+        source: Arc<Source>,
+        body: &Bytes,
+        header: &Header<'_>,
+        age: Age,
+    ) -> Self {
         let unread = Unread {
             source,
             messages: body.slice(body.len() - header.messages.len()..),
@@ -74,7 +80,7 @@ impl Batch {
             latest: age.arrival + header.expiry,
             age: age.on_arrival,
         };
-        Self { from: Some(from), bytes: OVERHEAD_BYTES + body.len(), content: Content::Bundle(unread), held: None }
+        Self { from, bytes: OVERHEAD_BYTES + body.len(), content: Content::Bundle(unread), held: None }
     }
 
     /// Adds the message that follows, if this batch holds own messages of the same source and is not too large.

@@ -4,6 +4,7 @@
 //! - 1 bundle: mark, how many messages (varint), age of the first message in microseconds (varint). The body is a bundle,
 //!   see `bundle.rs`.
 //! - 2 skip: mark, reason (byte), first and last sequence number (varints), topic (byte string). No body.
+//! - 3, 4, 5: to one peer alone, see `letter.rs`.
 //!
 //! A mark is flags (bit 0: start, bit 1: named), if any is set the barrier (varint), if both are the splice: first number
 //! that may be given out, first live number, newest subscription (varints). See `run.rs`.
@@ -20,21 +21,35 @@ use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint, varint_len};
 use glue_net::{Chain, Content, Held, Instant};
 
 use crate::bundle::Bundle;
+use crate::letter::{self, AnswerHead, Letter, RequestHead};
 use crate::message::GapReason;
 use crate::name::TopicName;
 use crate::receipt::Ticket;
 use crate::run::Mark;
 
-/// Something for one peer, to be cut into datagrams and carried there: control, a bundle, a skip notice, or an encoded
-/// classic message. A clone shares the body.
+/// Something for one peer, to be cut into datagrams and carried there: control, a bundle, a skip notice, a request, an
+/// answer, or an encoded classic message. A clone shares the body.
 #[derive(Clone, Debug)]
 pub struct Cargo(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Bundle { bundle: Arc<Bundle>, mark: Mark, ticket: Option<Arc<Ticket>> },
-    Classic { body: Bytes, deadline: Instant, held: Option<Arc<Held>> },
-    Control { number: u64, operations: Bytes },
+    Bundle {
+        bundle: Arc<Bundle>,
+        mark: Mark,
+        ticket: Option<Arc<Ticket>>,
+    },
+    Classic {
+        body: Bytes,
+        deadline: Instant,
+        held: Option<Arc<Held>>,
+    },
+    Control {
+        number: u64,
+        operations: Bytes,
+    },
+    /// Boxed: bundles, which there are most of, are to stay small.
+    Letter(Box<Letter>),
     Skip(Skip),
 }
 
@@ -57,6 +72,10 @@ impl Cargo {
         Self(Kind::Control { number, operations })
     }
 
+    pub(crate) fn letter(letter: Letter) -> Self {
+        Self(Kind::Letter(Box::new(letter)))
+    }
+
     /// `held` counts the body until the last peer has let go of it.
     pub(crate) const fn classic(body: Bytes, deadline: Instant, held: Arc<Held>) -> Self {
         Self(Kind::Classic { body, deadline, held: Some(held) })
@@ -77,6 +96,7 @@ impl Cargo {
                 self.0 = Kind::Skip(Skip { topic, first, last, mark, reason });
             }
             Kind::Classic { body, held, .. } => (*body, *held) = (Bytes::new(), None),
+            Kind::Letter(letter) => letter.skip(reason == GapReason::Expired),
             Kind::Control { .. } | Kind::Skip(_) => {}
         }
     }
@@ -96,6 +116,7 @@ impl Content for Cargo {
                 out.push(CONTROL);
                 put_varint(out, *number);
             }
+            Kind::Letter(letter) => letter.encode_head(now, out),
             Kind::Skip(skip) => {
                 out.push(SKIP);
                 skip.mark.put(out);
@@ -112,6 +133,7 @@ impl Content for Cargo {
             Kind::Bundle { bundle, mark, .. } => 1 + mark.len() + varint_len(bundle.count()) + MAX_VARINT_BYTES,
             Kind::Classic { .. } => 0,
             Kind::Control { number, .. } => 1 + varint_len(*number),
+            Kind::Letter(letter) => letter.head_len(),
             Kind::Skip(skip) => {
                 let numbers = varint_len(skip.first) + varint_len(skip.last) + varint_len(skip.topic.len() as u64);
                 2 + skip.mark.len() + numbers + skip.topic.len()
@@ -123,6 +145,7 @@ impl Content for Cargo {
         match &self.0 {
             Kind::Bundle { bundle, .. } => bundle.content.len(),
             Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => body.len(),
+            Kind::Letter(letter) => letter.body_len(),
             Kind::Skip(_) => 0,
         }
     }
@@ -134,6 +157,7 @@ impl Content for Cargo {
                 let range = range.start.min(body.len())..range.end.min(body.len());
                 out.share(body.slice(range));
             }
+            Kind::Letter(letter) => letter.encode_body(range, out),
             Kind::Skip(_) => {}
         }
     }
@@ -143,6 +167,7 @@ impl Content for Cargo {
             Kind::Bundle { bundle, .. } => Some(bundle.deadline),
             // One that has expired is empty, and expires but once.
             Kind::Classic { body, deadline, .. } => (!body.is_empty()).then_some(*deadline),
+            Kind::Letter(letter) => letter.deadline(),
             Kind::Control { .. } | Kind::Skip(_) => None,
         }
     }
@@ -192,8 +217,10 @@ impl Content for Cargo {
 /// A head as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Head {
+    Answer(AnswerHead),
     Bundle { mark: Mark, count: u64, age: Duration },
     Control { number: u64 },
+    Request(RequestHead),
     Skip { mark: Mark, reason: GapReason, first: u64, last: u64, topic: Bytes },
 }
 
@@ -201,6 +228,8 @@ impl Head {
     pub(crate) fn decode(head: Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(head);
         match reader.u8()? {
+            letter::ANSWER => AnswerHead::read(&mut reader).map(Self::Answer),
+            kind @ (letter::REQUEST | letter::SHARE) => RequestHead::read(kind, &mut reader).map(Self::Request),
             CONTROL => Ok(Self::Control { number: reader.varint()? }),
             BUNDLE => {
                 let (mark, count) = (Mark::read(&mut reader)?, reader.varint()?);

@@ -56,6 +56,28 @@ pub struct Config {
     /// Topics whose counters are kept when they are no longer in use, see [`crate::Topics::topic_stats`]. Default 4,096;
     /// any. Each costs about 250 bytes. Those of further topics are counted together.
     pub max_counted_topics: usize,
+    /// Topics that this endpoint serves, and groups that it is a member of, at one time. Default 65,536; at least 1. Each
+    /// costs about 200 bytes, and one entry of interest at every native peer. Peers may have
+    /// [`Config::max_interest_per_peer`] each.
+    pub max_services: usize,
+    /// Requests of this endpoint that wait for answers; one that goes to several responders counts as so many. Default
+    /// 16,384; at least 1. Each costs about 400 bytes. Further ones are errors.
+    pub max_calls: usize,
+    /// Bytes of their payloads. Default 16 MiB; any. The largest message passes when no other waits.
+    pub max_call_bytes: usize,
+    /// Messages of this endpoint that groups have yet to process. Default 65,536; at least 1. Each costs about 600 bytes.
+    /// Beyond, publishers wait ([`crate::Topics::has_share_room`]), or the oldest are dropped.
+    pub max_shares: usize,
+    /// Bytes of them. Default 16 MiB; any. The largest message passes when no other waits.
+    pub max_share_bytes: usize,
+    /// Messages that one member has and has not processed. Default 64; at least 1. More keeps a member busy over a longer
+    /// round trip, fewer are in vain when it dies.
+    pub member_window: usize,
+    /// Requests and shares that wait here to be answered, of all peers. Default 65,536; at least 1. One peer may have no more than
+    /// what is left for others; each costs about 300 bytes and its payload. Further ones are returned.
+    pub max_requests_waiting: usize,
+    /// A peer that is out of reach for so long counts as gone, as far as requests are concerned. Default 2 s; any.
+    pub out_of_reach: Duration,
     /// Tokens that this endpoint may hold, and that each peer may. Default 4,096; any. Each costs about 150 bytes, which
     /// count as names. Further ones are refused; those of peers are counted.
     pub max_tokens: usize,
@@ -88,6 +110,14 @@ impl Default for Config {
             classic_hold: Duration::from_millis(20),
             initial_room_bytes: 1_000,
             max_counted_topics: 4_096,
+            max_services: 65_536,
+            max_calls: 16_384,
+            max_call_bytes: 16 << 20,
+            max_requests_waiting: 65_536,
+            max_shares: 65_536,
+            max_share_bytes: 16 << 20,
+            member_window: 64,
+            out_of_reach: Duration::from_secs(2),
             max_tokens: 4_096,
             max_wills: 64,
             max_will_bytes: 64 << 10,
@@ -112,6 +142,11 @@ impl Config {
             ("max_streams_per_peer", self.max_streams_per_peer, 1..=MOST),
             ("max_held_bundles_per_peer", self.max_held_bundles_per_peer, 1..=MOST),
             ("initial_room_bytes", self.initial_room_bytes, 1..=MOST),
+            ("max_services", self.max_services, 1..=MOST),
+            ("max_calls", self.max_calls, 1..=MOST),
+            ("max_shares", self.max_shares, 1..=MOST),
+            ("member_window", self.member_window, 1..=MOST),
+            ("max_requests_waiting", self.max_requests_waiting, 1..=MOST),
             ("max_events", self.max_events, 1..=MOST),
         ];
         let bad = ranges.into_iter().find(|(_, value, range)| !range.contains(value));

@@ -7,6 +7,11 @@
 //! - 4 subscribe with history: filter, type (byte strings), wish (varint: the last so many messages, the largest: all).
 //!   As 1, but runs of what the filter matches begin, or begin anew, at the next 5.
 //! - 5 asked: the sender's newest subscription (varint). All that it wants of history was said by now.
+//! - 8 serve: service (varint), topic, type (byte strings). It takes requests to the topic, or is a member of a group.
+//! - 9 unserve: service (varint).
+//! - 10 cancel: leg (varint). Nobody waits for the answer to this request of ours.
+//! - 11 done: leg (varint). This share of a group's messages was processed.
+//! - 12 return: leg (varint), reason (byte). This request did not reach an application here, and will not.
 //! - 16 to 20: claims, see `presence.rs` and `will.rs`.
 
 use bytes::Bytes;
@@ -17,11 +22,16 @@ use crate::presence::ClaimOperation;
 /// An operation as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
+    Cancel { leg: u64 },
+    Done { leg: u64 },
     Claim(ClaimOperation),
     End { topic: Bytes, next: u64 },
     Asked { newest: u64 },
+    Return { leg: u64, reason: u8 },
+    Serve { service: u64, topic: Bytes, type_name: Bytes },
     Subscribe { filter: Bytes, type_name: Bytes },
     SubscribeFrom { filter: Bytes, type_name: Bytes, wish: u64 },
+    Unserve { service: u64 },
     Unsubscribe { filter: Bytes },
 }
 
@@ -57,6 +67,14 @@ fn read(reader: &mut Reader) -> Result<Operation, DecodeError> {
         }
         ASKED => Ok(Operation::Asked { newest: reader.varint()? }),
         END => Ok(Operation::End { topic: reader.bytes()?, next: reader.varint()? }),
+        SERVE => {
+            let (service, topic) = (reader.varint()?, reader.bytes()?);
+            Ok(Operation::Serve { service, topic, type_name: reader.bytes()? })
+        }
+        UNSERVE => Ok(Operation::Unserve { service: reader.varint()? }),
+        CANCEL => Ok(Operation::Cancel { leg: reader.varint()? }),
+        DONE => Ok(Operation::Done { leg: reader.varint()? }),
+        RETURN => Ok(Operation::Return { leg: reader.varint()?, reason: reader.u8()? }),
         kind => ClaimOperation::read(kind, reader).map(Operation::Claim),
     }
 }
@@ -90,11 +108,44 @@ pub(crate) fn put_end(topic: &str, next: u64, out: &mut Vec<u8>) {
     put_varint(out, next);
 }
 
+pub(crate) fn put_serve(service: u64, topic: &str, type_name: &str, out: &mut Vec<u8>) {
+    out.push(SERVE);
+    put_varint(out, service);
+    put_bytes(out, topic.as_bytes());
+    put_bytes(out, type_name.as_bytes());
+}
+
+pub(crate) fn put_unserve(service: u64, out: &mut Vec<u8>) {
+    out.push(UNSERVE);
+    put_varint(out, service);
+}
+
+pub(crate) fn put_cancel(leg: u64, out: &mut Vec<u8>) {
+    out.push(CANCEL);
+    put_varint(out, leg);
+}
+
+pub(crate) fn put_done(leg: u64, out: &mut Vec<u8>) {
+    out.push(DONE);
+    put_varint(out, leg);
+}
+
+pub(crate) fn put_return(leg: u64, reason: u8, out: &mut Vec<u8>) {
+    out.push(RETURN);
+    put_varint(out, leg);
+    out.push(reason);
+}
+
 const SUBSCRIBE: u8 = 1;
 const UNSUBSCRIBE: u8 = 2;
 const END: u8 = 3;
 const SUBSCRIBE_FROM: u8 = 4;
 const ASKED: u8 = 5;
+const SERVE: u8 = 8;
+const UNSERVE: u8 = 9;
+const CANCEL: u8 = 10;
+const DONE: u8 = 11;
+const RETURN: u8 = 12;
 
 #[cfg(test)]
 mod tests {
@@ -110,20 +161,29 @@ mod tests {
         put_end("a", 300, &mut body);
         put_subscribe_from("a", "json", 7, &mut body);
         put_asked(400, &mut body);
+        put_serve(5, "a", "json", &mut body);
+        put_unserve(5, &mut body);
+        put_cancel(6, &mut body);
+        put_done(7, &mut body);
+        put_return(8, 2, &mut body);
         let read = Operations::new(body.into()).collect::<Result<Vec<_>, _>>().unwrap();
         let text = Bytes::from_static;
         let subscribe = Operation::Subscribe { filter: text(b"a"), type_name: text(b"json") };
         let end = Operation::End { topic: text(b"a"), next: 300 };
         let from = Operation::SubscribeFrom { filter: text(b"a"), type_name: text(b"json"), wish: 7 };
         let asked = Operation::Asked { newest: 400 };
-        assert_eq!(read, [subscribe, Operation::Unsubscribe { filter: text(b"#") }, end, from, asked]);
+        let serve = Operation::Serve { service: 5, topic: text(b"a"), type_name: text(b"json") };
+        let (unserve, cancel) = (Operation::Unserve { service: 5 }, Operation::Cancel { leg: 6 });
+        let (done, back) = (Operation::Done { leg: 7 }, Operation::Return { leg: 8, reason: 2 });
+        let unsubscribe = Operation::Unsubscribe { filter: text(b"#") };
+        assert_eq!(read, [subscribe, unsubscribe, end, from, asked, serve, unserve, cancel, done, back]);
     }
 
     #[test]
     fn reading_stops_at_the_first_that_is_malformed() {
         let mut body = Vec::new();
         put_unsubscribe("a", &mut body);
-        body.extend([9, 2, 1, b'b']);
+        body.extend([200, 2, 1, b'b']);
         let read: Vec<_> = Operations::new(body.into()).collect();
         assert_eq!(read.len(), 2);
         assert!(read[0].is_ok() && read[1].is_err());

@@ -95,7 +95,7 @@ impl Incoming {
         let part = match bundle::find(count, header.messages) {
             Found::All => {
                 let age = Age { arrival: now, on_arrival: age };
-                Part::Bundle { batch: Batch::of_bundle(sink.peer, source.clone(), &body, &header, age), source }
+                Part::Bundle { batch: Batch::of_bundle(Some(sink.peer), source.clone(), &body, &header, age), source }
             }
             Found::Fewer => {
                 sink.stats.bundles_cut += 1;

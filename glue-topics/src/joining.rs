@@ -139,7 +139,7 @@ impl Own<'_> {
         let body = Bytes::from(chain.to_vec());
         let Some(header) = Header::read(&body) else { return };
         let age = Age { arrival: self.now, on_arrival: self.now.since(bundle.published) };
-        let mut batch = Batch::of_bundle(OWN, Arc::clone(&self.source), &body, &header, age);
+        let mut batch = Batch::of_bundle(None, Arc::clone(&self.source), &body, &header, age);
         batch.begin_at(self.at);
         self.tell_expired_before(bundle.first);
         while let Some(item) = batch.next(self.now) {
@@ -162,7 +162,5 @@ impl Own<'_> {
     }
 }
 
-/// No peer: only the messages of the batch are passed on.
-const OWN: PeerId = PeerId(u32::MAX);
 /// How often what is kept is searched for what has expired.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(1);

@@ -41,6 +41,10 @@ impl TopicName {
         Self(Arc::clone(&filter.0))
     }
 
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// The name that a classic peer gave: its messages may bear any.
     pub(crate) fn foreign(text: &str, limit: usize) -> Option<Self> {
         (1..=limit).contains(&text.len()).then(|| Self(text.into()))

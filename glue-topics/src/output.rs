@@ -6,6 +6,7 @@ use std::sync::Arc;
 use glue_net::{Gauge, Instant, PeerId};
 
 use crate::batch::Batch;
+use crate::calls::CallEvent;
 use crate::cargo::Cargo;
 use crate::message::{Gap, GapReason, Message};
 use crate::name::{TopicName, TypeName};
@@ -60,6 +61,7 @@ pub(crate) struct Outputs {
     pub(crate) cargo: VecDeque<(PeerId, Cargo)>,
     pub(crate) deliveries: VecDeque<Delivery>,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) calls: VecDeque<CallEvent>,
     pub(crate) interest_changed: bool,
     pub(crate) bell: Bell,
     /// Counts the bundles that are there, open or queued anywhere, each once.

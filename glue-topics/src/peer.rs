@@ -15,6 +15,7 @@ use crate::name::{EndpointName, TopicName, TypeName};
 use crate::names::Names;
 use crate::output::Outputs;
 use crate::presence::{PeerPresence, Presence};
+use crate::serving::Desk;
 use crate::subscriptions::{SubscriptionId, Subscriptions};
 
 /// What discovery knows of a peer.
@@ -69,6 +70,9 @@ pub(crate) struct Peer {
     /// What it wants of history, until it has said all.
     pub(crate) wishes: BTreeMap<Filter, u64>,
     next_control: u64,
+    pub(crate) desk: Desk,
+    /// Services that it offers.
+    pub(crate) offers: usize,
 }
 
 impl Peer {
@@ -93,6 +97,8 @@ impl Peer {
             asked: SubscriptionId::default(),
             wishes: BTreeMap::new(),
             next_control: 0,
+            desk: Desk::default(),
+            offers: 0,
         }
     }
 
@@ -172,7 +178,7 @@ impl Peer {
         }
     }
 
-    fn send_control(&mut self, id: PeerId, body: &mut Vec<u8>, outputs: &mut Outputs) {
+    pub(crate) fn send_control(&mut self, id: PeerId, body: &mut Vec<u8>, outputs: &mut Outputs) {
         if !body.is_empty() {
             let cargo = Cargo::control(self.next_control, std::mem::take(body).into());
             self.next_control += 1;

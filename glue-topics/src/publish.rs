@@ -167,6 +167,9 @@ impl Topics {
         if publication.has_open() && !std::mem::replace(&mut publication.listed, true) {
             self.publications.list(id);
         }
+        if self.calls.groups.is_any() {
+            self.share(id, &post);
+        }
         Ok(post.sequence)
     }
 

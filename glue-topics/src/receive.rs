@@ -10,6 +10,7 @@ use crate::filter::Filter;
 use crate::incoming::{Arrival, Skipped};
 use crate::name::TypeName;
 use crate::output::Event;
+use crate::serving::Why;
 use crate::subscriptions::SubscriptionId;
 use crate::topics::Topics;
 
@@ -24,6 +25,8 @@ impl Topics {
         }
         match Head::decode(head) {
             Err(_) => self.stats.malformed += 1,
+            Ok(Head::Answer(head)) => self.handle_answer(from, &head, body),
+            Ok(Head::Request(head)) => self.handle_request(now, from, &head, body),
             Ok(Head::Bundle { mark, count, age }) => {
                 let arrival = Arrival { now, age, mark, count, body };
                 self.with_peer(from, |incoming, sink| incoming.handle_bundle(arrival, sink));
@@ -53,6 +56,7 @@ impl Topics {
         if self.outputs.history_due.is_some_and(|due| due <= now) {
             self.drop_expired_history(now);
         }
+        self.handle_calls_timeout(now);
         while self.holds.front().is_some_and(|(_, hold)| hold.due <= now) {
             let Some((from, hold)) = self.holds.pop_front() else { return };
             self.with_peer(from, |incoming, sink| incoming.classic.release(&hold, &mut incoming.budget, sink));
@@ -63,10 +67,7 @@ impl Topics {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let release = self.holds.front().map(|(_, hold)| hold.due);
-        match self.outputs.history_due {
-            None => release,
-            Some(due) => Some(release.map_or(due, |release| release.min(due))),
-        }
+        [release, self.outputs.history_due, self.calls.poll_timeout()].into_iter().flatten().min()
     }
 
     fn handle_control(&mut self, from: PeerId, number: u64, body: Bytes) {
@@ -82,9 +83,16 @@ impl Topics {
     /// `None`: malformed, without effect.
     fn apply(&mut self, from: PeerId, operation: Operation) -> Option<()> {
         match operation {
-            Operation::Claim(operation) => self.apply_claim(from, operation),
+            Operation::Cancel { leg } => self.withdraw(Some(from), leg),
+            Operation::Done { leg } => self.handle_share_done(Some(from), leg),
+            Operation::Return { leg, reason } => self.handle_return(Some(from), leg, Why::from_wire(reason)),
+            Operation::Serve { service, topic, type_name } => {
+                return self.add_offer(from, service, &topic, &type_name);
+            }
+            Operation::Unserve { service } => self.remove_offer(from, service),
+            Operation::Claim(operation) => self.apply_claim(from, operation)?,
             Operation::End { topic, next } => {
-                self.with_peer(from, |incoming, sink| incoming.handle_end(&topic, next, sink))
+                self.with_peer(from, |incoming, sink| incoming.handle_end(&topic, next, sink))?;
             }
             Operation::Subscribe { filter, type_name } => {
                 let filter = self.read_filter(&filter)?;
@@ -94,7 +102,6 @@ impl Topics {
                 if self.add_interest(from, &filter, type_name.clone()) {
                     self.reconsider_all(from, &filter, Some(&type_name));
                 }
-                Some(())
             }
             Operation::SubscribeFrom { filter, type_name, wish } => {
                 let filter = self.read_filter(&filter)?;
@@ -103,11 +110,9 @@ impl Topics {
                 if self.add_interest(from, &filter, filter.type_name(type_name)) {
                     self.note_wish(from, filter, wish);
                 }
-                Some(())
             }
             Operation::Asked { newest } => {
                 self.begin_runs(from, SubscriptionId(newest));
-                Some(())
             }
             Operation::Unsubscribe { filter } => {
                 let filter = self.read_filter(&filter)?;
@@ -116,9 +121,9 @@ impl Topics {
                 if peer.interest.remove(&filter, &mut peer.names) {
                     self.reconsider_all(from, &filter, None);
                 }
-                Some(())
             }
         }
+        Some(())
     }
 
     fn read_filter(&self, filter: &[u8]) -> Option<Filter> {

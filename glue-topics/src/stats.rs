@@ -60,6 +60,27 @@ pub struct Stats {
     pub wills_delivered: u64,
     /// Events beyond [`crate::Config::max_events`].
     pub events_dropped: u64,
+    /// Requests of this endpoint; each once, however many responders got it.
+    pub requests_sent: u64,
+    /// Requests beyond [`crate::Config::max_calls`] or [`crate::Config::max_call_bytes`].
+    pub requests_refused: u64,
+    /// Requests that came for services of this endpoint.
+    pub requests_received: u64,
+    /// Requests of peers that were returned: beyond [`crate::Config::max_requests_waiting`], too large, or too late.
+    pub requests_returned: u64,
+    /// Messages of this endpoint for groups; each once for each group.
+    pub shares: u64,
+    /// Those that a member has processed.
+    pub shares_done: u64,
+    /// Those that expired before.
+    pub shares_expired: u64,
+    /// Those that were dropped beyond [`crate::Config::max_shares`] or [`crate::Config::max_share_bytes`], or that no
+    /// member could take.
+    pub shares_dropped: u64,
+    /// Answers that nobody waited for any more.
+    pub stale_answers: u64,
+    /// Services of peers beyond [`crate::Config::max_interest_per_peer`] or [`crate::Config::max_names_bytes`].
+    pub offers_refused: u64,
 }
 
 /// What was published and received on one topic.

@@ -74,6 +74,12 @@ impl Subscriptions {
         id
     }
 
+    /// An id for a subscription that is a member of a group, and not kept here.
+    pub(crate) const fn next_id(&mut self) -> SubscriptionId {
+        self.last += 1;
+        SubscriptionId(self.last)
+    }
+
     pub(crate) fn remove(&mut self, id: SubscriptionId) {
         let Some(filter) = self.filters.remove(&id) else { return };
         self.version += 1;

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
+use glue_net::{EndpointId, Gauge, Incarnation, PeerId, Rng};
 
+use crate::calls::Calls;
 use crate::cargo::Cargo;
 use crate::classic::Hold;
 use crate::config::{Config, ConfigError};
 use crate::cursors::Cursors;
-use crate::filter::Filter;
+use crate::filter::{Filter, Share};
 use crate::incoming::Incoming;
 use crate::message::GapReason;
 use crate::name::{EndpointName, TopicName, TypeName};
@@ -16,6 +17,7 @@ use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
 use crate::presence::Presence;
 use crate::publications::Publications;
+use crate::serving::Serving;
 use crate::stats::{Ledger, Received, Stats, TopicStats};
 use crate::stream::Sink;
 use crate::subscriptions::{SubscribeError, SubscriptionId, Subscriptions};
@@ -45,6 +47,8 @@ pub struct Topics {
     pub(crate) held: Gauge,
     /// Names that peers made us remember.
     pub(crate) names: Gauge,
+    pub(crate) calls: Calls,
+    pub(crate) serving: Serving,
     pub(crate) presence: Presence,
 }
 
@@ -71,6 +75,9 @@ impl Topics {
             holds: VecDeque::new(),
             held: Gauge::default(),
             names: Gauge::default(),
+            // Which of several responders is asked need not be the same in each life.
+            calls: Calls::new(Rng::new(incarnation.0)),
+            serving: Serving::default(),
             presence: Presence::default(),
         })
     }
@@ -84,8 +91,12 @@ impl Topics {
     /// [`SubscribeError`] for a bad filter, another type than this endpoint uses the topic with, or too many
     /// subscriptions.
     pub fn subscribe(&mut self, topic: &str, type_name: &str) -> Result<SubscriptionId, SubscribeError> {
-        let filter = Filter::new(topic, self.config.max_topic_bytes).map_err(SubscribeError::BadTopic)?;
+        let share = Share::split(topic).map_err(SubscribeError::BadTopic)?;
         let given = TypeName::new(type_name, self.config.max_type_bytes).map_err(SubscribeError::BadType)?;
+        if let Some(share) = share {
+            return self.join(topic, &share, given);
+        }
+        let filter = Filter::new(topic, self.config.max_topic_bytes).map_err(SubscribeError::BadTopic)?;
         if let Some(topic) = filter.topic() {
             let used = [self.type_in_use(&topic), self.subscriptions.fixed_type(&topic)];
             if let Some(expected) = used.into_iter().flatten().find(|expected| !given.takes(expected)).cloned() {
@@ -104,7 +115,7 @@ impl Topics {
 
     /// Ends a subscription. What is on its way to it may still come out. Does nothing if it has ended.
     pub fn unsubscribe(&mut self, id: SubscriptionId) {
-        let Some(filter) = self.subscriptions.filter(id).cloned() else { return };
+        let Some(filter) = self.subscriptions.filter(id).cloned() else { return self.part(id) };
         let before = self.subscriptions.declared(&filter);
         if self.subscriptions.wish_of(id) > 0 {
             self.cursors.forget(id);
@@ -138,6 +149,7 @@ impl Topics {
                 let mut peer = Peer::new(facts, &self.config, &self.held, &self.names);
                 if peer.is_native() {
                     self.subscriptions.declared_filters().for_each(|filter| peer.declare(filter, false, true));
+                    self.serving.introduce(&mut peer);
                     self.declare_claims_to(&mut peer);
                 }
                 self.peers.insert(id, peer);
@@ -165,8 +177,14 @@ impl Topics {
     pub fn set_served(&mut self, id: PeerId, served: bool) -> u64 {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.served != served) else { return 0 };
         peer.served = served;
+        self.outputs.interest_changed |= peer.offers > 0;
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
-        self.publications.iter_mut().map(|publication| publication.set_served(id, peer, outputs, stats)).sum()
+        let missed = self.publications.iter_mut();
+        let missed = missed.map(|publication| publication.set_served(id, peer, outputs, stats)).sum();
+        if served {
+            self.dispatch_all();
+        }
+        missed
     }
 
     /// A peer is forgotten. What was held of it comes out, with gaps where something is missing.
@@ -184,6 +202,7 @@ impl Topics {
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
         self.publications.iter_mut().for_each(|publication| publication.forget(id, outputs, stats));
         self.outputs.cargo.retain(|(to, _)| *to != id);
+        self.forget_calls(id);
     }
 
     /// The next thing to send, and to whom.
@@ -198,6 +217,7 @@ impl Topics {
         while let Some(id) = self.owing.pop_first() {
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.flush(id, (&self.subscriptions, &self.presence), &mut self.outputs);
+                peer.flush_desk(id, &self.serving, &mut self.outputs);
             }
         }
         self.outputs.cargo.pop_front()
@@ -334,6 +354,10 @@ impl Topics {
         if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.reachable != reachable) {
             peer.reachable = reachable;
             self.owing.insert(id);
+            self.outputs.interest_changed |= peer.offers > 0;
+            if reachable {
+                self.keep_calls(id);
+            }
             self.renew_publications(id);
         }
     }

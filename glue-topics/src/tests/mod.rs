@@ -1,8 +1,10 @@
 //! Whole-crate tests: several [`Topics`] in one world, with a channel between them that keeps no order.
 
 mod behaviour;
+mod calls;
 mod classic;
 mod counters;
+mod groups;
 mod history;
 mod hostile;
 mod limits;

@@ -3,7 +3,7 @@
 use glue_net::{Content, Instant};
 
 use super::{SECOND, World, facts, peer, topics};
-use crate::{Config, Event, NameError, SubscribeError, Wire};
+use crate::{Config, Event, NameError, ServeError, SubscribeError, Wire};
 
 #[test]
 fn what_a_filter_matches_arrives_and_nothing_else() {
@@ -119,8 +119,10 @@ fn a_bad_or_a_shared_filter_is_an_error_that_says_so() {
     let mut node = topics(0, Config::default());
     let misplaced = NameError::Misplaced { at: 2, character: '#' };
     assert_eq!(node.subscribe("a/#/b", ""), Err(SubscribeError::BadTopic(misplaced)));
-    let error = node.subscribe("$share/workers/jobs", "").unwrap_err();
-    assert_eq!(error, SubscribeError::BadTopic(NameError::Shared));
+    let unshared = node.subscribe("$share/workers", "").unwrap_err();
+    assert_eq!(unshared, SubscribeError::BadTopic(NameError::Unshared { at: 14 }));
+    let error = node.serve("$share/workers/jobs", "").unwrap_err();
+    assert_eq!(error, ServeError::BadTopic(NameError::Shared));
     assert_eq!(
         error.to_string(),
         "bad topic: it begins with \"$share/\": filters that a group shares are not subscribed this way"

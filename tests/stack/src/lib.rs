@@ -20,6 +20,7 @@ pub mod late;
 pub mod live;
 pub mod mixed;
 pub mod netns;
+pub mod office;
 pub mod reference;
 
 pub use books::{Books, Seen};
