@@ -16,8 +16,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// A short interval, so that a death is soon seen.
 fn builder(name: &str) -> Builder {
-    let builder = Endpoint::builder().network_id(7_003).endpoint_name(name);
-    builder.listen_address(([127, 0, 0, 1], 0).into()).discovery_interval(Duration::from_millis(200))
+    let builder = Endpoint::builder().network_id(7_003).listen_interface("lo").endpoint_name(name);
+    builder.discovery_interval(Duration::from_millis(200))
 }
 
 async fn worker() -> Result<(), Box<dyn Error>> {

@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn endpoint(name: &str) -> Result<Endpoint, Box<dyn std::error::Error>> {
-    Ok(Builder::new().network_id(7_301).endpoint_name(name).start().await?)
+    Ok(Builder::new().network_id(7_301).listen_interface("lo").endpoint_name(name).start().await?)
 }
 
 async fn next(subscription: &mut Subscription) -> Result<String, Box<dyn std::error::Error>> {

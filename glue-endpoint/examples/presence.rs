@@ -9,7 +9,7 @@ use glue_endpoint::{Endpoint, TokenEvent};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let builder = || Endpoint::builder().network_id(7_002).listen_address(([127, 0, 0, 1], 0).into());
+    let builder = || Endpoint::builder().network_id(7_002).listen_interface("lo");
     let desk = builder().endpoint_name("desk").start().await?;
     let printer = builder().endpoint_name("printer").start().await?;
 

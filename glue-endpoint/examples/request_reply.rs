@@ -11,7 +11,7 @@ use glue_endpoint::{Builder, Endpoint, RequestError, Responder};
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn endpoint(name: &str) -> Result<Endpoint, Box<dyn std::error::Error>> {
-    Ok(Builder::new().network_id(7_301).listen_interface("lo").endpoint_name(name).start().await?)
+    Ok(Builder::new().network_id(7_300).listen_interface("lo").endpoint_name(name).start().await?)
 }
 
 /// Doubles numbers, and fails for what is none.

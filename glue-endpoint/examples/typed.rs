@@ -16,7 +16,7 @@ struct Reading {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let builder = || Endpoint::builder().network_id(7_001).listen_address(([127, 0, 0, 1], 0).into());
+    let builder = || Endpoint::builder().network_id(7_001).listen_interface("lo");
     let (sensor, display) = (builder().start().await?, builder().start().await?);
 
     let mut readings = display.typed_subscription::<Reading, Json>("temperature").await?;

@@ -25,6 +25,8 @@ use crate::topics::Topics;
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     groups: BTreeMap<Arc<str>, Group>,
+    /// Changes with every group that comes or goes.
+    version: u64,
     /// Messages that are not done, and their bytes.
     count: usize,
     bytes: usize,
@@ -103,6 +105,7 @@ impl Topics {
     pub(crate) fn open_group(&mut self, name: &str, filter: Filter) {
         let group = Group { filter, waiting: BTreeSet::new(), count: 0 };
         self.calls.groups.groups.entry(name.into()).or_insert(group);
+        self.calls.groups.version += 1;
         self.dispatch(name);
     }
 
@@ -111,6 +114,7 @@ impl Topics {
         let is_over = self.calls.groups.groups.get(name).is_some_and(|group| group.count == 0);
         if is_over && self.calls.offers.of(name).next().is_none() {
             self.calls.groups.groups.remove(name);
+            self.calls.groups.version += 1;
         }
         self.dispatch(name);
     }
@@ -118,8 +122,14 @@ impl Topics {
     /// Gives a message that is published to each group that wants it.
     #[cold]
     pub(crate) fn share(&mut self, id: PublicationId, post: &Post<'_>) {
-        let Some(source) = self.publications.get(id).map(|publication| Arc::clone(&publication.source)) else { return };
-        let matching = self.calls.groups.groups.iter().filter(|(_, group)| group.filter.matches(&source.topic_name));
+        let (groups, Some(publication)) = (&self.calls.groups, self.publications.get_mut(id)) else { return };
+        if publication.without_groups == Some(groups.version) {
+            return;
+        }
+        let source = Arc::clone(&publication.source);
+        let matching = groups.groups.iter().filter(|(_, group)| group.filter.matches(&source.topic_name));
+        // A walk over all groups is for topics that have one.
+        publication.without_groups = matching.clone().next().is_none().then_some(groups.version);
         let fits = |other: &TypeName| other.takes(&source.topic_type);
         let matching = matching.filter(|(name, _)| self.calls.offers.of(name).any(|(_, offer)| fits(&offer.type_name)));
         let matching: Vec<Arc<str>> = matching.map(|(name, _)| Arc::clone(name)).collect();

@@ -35,6 +35,8 @@ pub(crate) struct Publication {
     pub(crate) listed: bool,
     /// Of the message that is being published.
     receipt: Option<Receipt>,
+    /// No group wanted it when the groups had this version.
+    pub(crate) without_groups: Option<u64>,
     names: Vec<u8>,
     open: Option<OpenBundle>,
     /// How many bytes were copied into the last bundle: the guess for the next.
@@ -100,6 +102,7 @@ impl Publication {
             counts: TopicStats::default(),
             listed: false,
             receipt: None,
+            without_groups: None,
             open: None,
             last_len: 0,
             native: Vec::new(),
