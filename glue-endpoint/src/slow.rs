@@ -62,19 +62,21 @@ impl Watch {
 
 impl Engine {
     /// Whether a message may be published now: no subscriber's queue is full, nor the memory.
+    #[inline]
     pub(crate) fn has_room(&mut self, now: Instant, id: PublicationId, len: usize) -> bool {
-        let congested = &self.watch.congested;
-        if !congested.is_empty() && self.topics.interested(id).iter().any(|peer| congested.contains(peer)) {
-            self.stats.publishes_held_back += 1;
-            self.topics.note_held_back(id);
-            return false;
-        }
-        if !self.topics.has_share_room(id, len) {
+        let waits = !self.watch.congested.is_empty() && self.is_full(id);
+        if waits || !self.topics.has_share_room(id, len) {
             self.stats.publishes_held_back += 1;
             self.topics.note_held_back(id);
             return false;
         }
         len > self.config.topics.max_message_bytes || self.has_memory(now, id, len)
+    }
+
+    /// Whether a subscriber's queue is full.
+    #[cold]
+    fn is_full(&self, id: PublicationId) -> bool {
+        self.topics.interested(id).iter().any(|peer| self.watch.congested.contains(peer))
     }
 
     /// Looks at the queue of a peer after something changed there.
