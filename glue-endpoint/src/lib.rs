@@ -11,6 +11,7 @@ mod engine;
 mod env;
 mod event;
 mod history;
+mod inbox;
 mod memory;
 mod notice;
 mod presence;

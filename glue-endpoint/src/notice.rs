@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use glue_discovery::{ClashKind, DownReason};
 use glue_net::EndpointId;
-use tokio::sync::Notify;
 
 use crate::event::Pace;
+use crate::inbox::Inbox;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ pub enum Notice {
 /// A stream of [`Notice`]s. Up to 2,048 wait; beyond, the oldest are dropped and counted.
 #[derive(Debug)]
 pub struct Notices {
-    inbox: Arc<NoticeBox>,
+    inbox: Arc<Inbox<Waiting>>,
 }
 
 impl Notices {
@@ -114,44 +114,35 @@ impl Notices {
     ///
     /// Cancel safe: a dropped call loses nothing.
     pub async fn recv(&mut self) -> Option<Notice> {
-        loop {
-            // A notice that comes between the look and the wait leaves a permit behind.
-            if let Some(notice) = self.try_recv() {
-                return Some(notice);
-            }
-            if self.inbox.lock().closed {
-                return None;
-            }
-            self.inbox.arrived.notified().await;
-        }
+        self.inbox.next(Waiting::take).await
     }
 
     /// The next notice, if there is one.
     pub fn try_recv(&mut self) -> Option<Notice> {
-        let mut state = self.inbox.lock();
-        match std::mem::take(&mut state.missed) {
-            0 => state.queue.pop_front(),
-            count => Some(Notice::Missed { count }),
-        }
+        self.inbox.take(Waiting::take)
     }
 }
 
 #[derive(Debug, Default)]
-struct NoticeBox {
-    state: Mutex<State>,
-    arrived: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
+struct Waiting {
     queue: VecDeque<Notice>,
     missed: u64,
-    closed: bool,
 }
 
-impl NoticeBox {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl Waiting {
+    fn push(&mut self, notice: Notice) {
+        if self.queue.len() >= MAX_WAITING {
+            self.queue.pop_front();
+            self.missed += 1;
+        }
+        self.queue.push_back(notice);
+    }
+
+    fn take(&mut self) -> Option<Notice> {
+        match std::mem::take(&mut self.missed) {
+            0 => self.queue.pop_front(),
+            count => Some(Notice::Missed { count }),
+        }
     }
 }
 
@@ -161,16 +152,16 @@ pub(crate) struct Watchers(Mutex<Streams>);
 
 #[derive(Debug)]
 struct Streams {
-    boxes: Vec<Weak<NoticeBox>>,
+    boxes: Vec<Weak<Inbox<Waiting>>>,
     /// Gathers from the start on for the first who asks: a peer may be up, or a clash told, before anybody can.
-    first: Option<Arc<NoticeBox>>,
+    first: Option<Arc<Inbox<Waiting>>>,
     /// The peers that are there, as they were told: a later stream begins with them.
     up: BTreeMap<EndpointId, Notice>,
 }
 
 impl Default for Watchers {
     fn default() -> Self {
-        let first = Arc::new(NoticeBox::default());
+        let first = Arc::new(Inbox::default());
         Self(Mutex::new(Streams { boxes: vec![Arc::downgrade(&first)], first: Some(first), up: BTreeMap::new() }))
     }
 }
@@ -181,8 +172,8 @@ impl Watchers {
         if let Some(inbox) = streams.first.take() {
             return Notices { inbox };
         }
-        let inbox = Arc::new(NoticeBox::default());
-        inbox.lock().queue.extend(streams.up.values().cloned());
+        let inbox = Arc::new(Inbox::<Waiting>::default());
+        inbox.put(|waiting| waiting.queue.extend(streams.up.values().cloned()));
         streams.boxes.push(Arc::downgrade(&inbox));
         Notices { inbox }
     }
@@ -191,17 +182,11 @@ impl Watchers {
         let Some(notice) = notice else { return };
         let mut streams = self.lock();
         streams.note(&notice);
-        streams.each(|state| {
-            if state.queue.len() >= MAX_WAITING {
-                state.queue.pop_front();
-                state.missed += 1;
-            }
-            state.queue.push_back(notice.clone());
-        });
+        streams.each(|inbox| _ = inbox.put(|waiting| waiting.push(notice.clone())));
     }
 
     pub(crate) fn close(&self) {
-        self.lock().each(|state| state.closed = true);
+        self.lock().each(Inbox::close);
     }
 
     fn lock(&self) -> MutexGuard<'_, Streams> {
@@ -210,13 +195,8 @@ impl Watchers {
 }
 
 impl Streams {
-    fn each(&mut self, change: impl Fn(&mut State)) {
-        self.boxes.retain(|watcher| {
-            let Some(watcher) = watcher.upgrade() else { return false };
-            change(&mut watcher.lock());
-            watcher.arrived.notify_one();
-            true
-        });
+    fn each(&mut self, with: impl Fn(&Inbox<Waiting>)) {
+        self.boxes.retain(|watcher| watcher.upgrade().inspect(|watcher| with(watcher)).is_some());
     }
 
     fn note(&mut self, notice: &Notice) {

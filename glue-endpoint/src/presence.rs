@@ -7,10 +7,10 @@ use std::time::Duration;
 use glue_discovery::DownReason;
 use glue_net::Instant;
 use glue_topics::{Data, Filter, Holder, LastWill, TokenChanges, TokenError, TokenEvent, TopicName, WillError, WillId};
-use tokio::sync::Notify;
 
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
+use crate::inbox::Inbox;
 use crate::shared::Shared;
 
 impl Engine {
@@ -171,46 +171,25 @@ impl TokenEvents {
     ///
     /// Cancel safe: a dropped call loses nothing.
     pub async fn recv(&mut self) -> Option<TokenEvent> {
-        loop {
-            // An event that comes between the look and the wait leaves a permit behind.
-            if let Some(event) = self.try_recv() {
-                return Some(event);
-            }
-            if self.inbox.lock().closed {
-                return None;
-            }
-            self.inbox.arrived.notified().await;
-        }
+        self.inbox.changes.next(TokenChanges::take).await
     }
 
     /// The next event, if there is one.
     pub fn try_recv(&mut self) -> Option<TokenEvent> {
-        self.inbox.lock().changes.take()
+        self.inbox.changes.take(TokenChanges::take)
     }
 }
 
 #[derive(Debug)]
 struct TokenBox {
     filter: Filter,
-    state: Mutex<BoxState>,
-    arrived: Notify,
-}
-
-#[derive(Debug, Default)]
-struct BoxState {
-    changes: TokenChanges,
-    closed: bool,
+    changes: Inbox<TokenChanges>,
 }
 
 impl TokenBox {
-    fn lock(&self) -> MutexGuard<'_, BoxState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn note(&self, event: &TokenEvent) {
         if self.filter.matches(&event.holder().token) {
-            self.lock().changes.note(event.clone());
-            self.arrived.notify_one();
+            self.changes.put(|changes| changes.note(event.clone()));
         }
     }
 }
@@ -230,9 +209,11 @@ struct Board {
 impl TokenBoard {
     fn watch(&self, filter: Filter) -> TokenEvents {
         let mut board = self.lock();
-        let state = Mutex::new(BoxState { closed: board.closed, ..BoxState::default() });
-        let inbox = Arc::new(TokenBox { filter, state, arrived: Notify::new() });
+        let inbox = Arc::new(TokenBox { filter, changes: Inbox::default() });
         board.up.iter().for_each(|holder| inbox.note(&TokenEvent::Up(holder.clone())));
+        if board.closed {
+            inbox.changes.close();
+        }
         board.boxes.push(Arc::downgrade(&inbox));
         TokenEvents { inbox }
     }
@@ -249,10 +230,7 @@ impl TokenBoard {
     pub(crate) fn close(&self) {
         let mut board = self.lock();
         board.closed = true;
-        board.each(|watcher| {
-            watcher.lock().closed = true;
-            watcher.arrived.notify_one();
-        });
+        board.each(|watcher| watcher.changes.close());
     }
 
     fn lock(&self) -> MutexGuard<'_, Board> {

@@ -59,7 +59,10 @@ impl Publisher {
         match self.try_publish(expiry, payload) {
             Ok(()) => Ok(()),
             Err(TryPublishError::Publish(error)) => Err(error),
-            Err(TryPublishError::WouldBlock) => self.publish_when_writable(expiry, payload).await,
+            // What is published by a closed endpoint reaches nobody: that is no error.
+            Err(TryPublishError::WouldBlock) => {
+                self.shared.when_writable(|| self.try_publish(expiry, payload)).await.map(|_| ())
+            }
         }
     }
 
@@ -100,31 +103,7 @@ impl Publisher {
     ///
     /// Cancel safe: it changes nothing.
     pub async fn wait_for_subscribers(&self, count: usize) -> bool {
-        loop {
-            // Made before the look, so that a change between the look and the wait is not missed.
-            let changed = self.shared.interest().notified();
-            if self.subscribers() >= count {
-                return true;
-            }
-            if self.shared.is_stopped() {
-                return false;
-            }
-            changed.await;
-        }
-    }
-
-    async fn publish_when_writable(&self, expiry: Duration, payload: Data<'_>) -> Result<(), PublishError> {
-        loop {
-            // Made before the try, so that room which comes between the try and the wait is not missed.
-            let writable = self.shared.writable().notified();
-            match self.try_publish(expiry, payload) {
-                Ok(()) => return Ok(()),
-                Err(TryPublishError::Publish(error)) => return Err(error),
-                // No queue of a closed endpoint will ever have room again, and it reaches nobody anyway.
-                Err(TryPublishError::WouldBlock) if self.shared.is_stopped() => return Ok(()),
-                Err(TryPublishError::WouldBlock) => writable.await,
-            }
-        }
+        self.shared.wait_until(self.shared.interest(), || self.subscribers() >= count).await
     }
 }
 

@@ -57,14 +57,8 @@ impl Receipt {
     ///
     /// Cancel safe: it changes nothing.
     pub async fn settled(&self) -> u32 {
-        while !self.is_settled() {
-            let Some(shared) = self.shared.upgrade() else { break };
-            // Made before the look, so that a change between the look and the wait is not missed.
-            let changed = shared.receipts().notified();
-            if self.is_settled() || shared.is_stopped() {
-                break;
-            }
-            changed.await;
+        if let Some(shared) = self.shared.upgrade() {
+            shared.wait_until(shared.receipts(), || self.is_settled()).await;
         }
         self.received()
     }
@@ -84,18 +78,9 @@ impl Publisher {
         payload: impl Into<Data<'a>>,
     ) -> Result<Receipt, PublishError> {
         let payload = payload.into();
-        loop {
-            let writable = self.shared().writable().notified();
-            match self.try_publish_confirmed(expiry, payload) {
-                Ok(receipt) => return Ok(receipt),
-                Err(TryPublishError::Publish(error)) => return Err(error),
-                // As with `publish`: it reaches nobody, and so the receipt says.
-                Err(TryPublishError::WouldBlock) if self.shared().is_stopped() => {
-                    return Ok(Receipt::new(glue_topics::Receipt::default(), self.shared()));
-                }
-                Err(TryPublishError::WouldBlock) => writable.await,
-            }
-        }
+        let receipt = self.shared().when_writable(|| self.try_publish_confirmed(expiry, payload)).await?;
+        // As with `publish`: from a closed endpoint it reaches nobody, and so the receipt says.
+        Ok(receipt.unwrap_or_else(|| Receipt::new(glue_topics::Receipt::default(), self.shared())))
     }
 
     /// As [`Publisher::publish_confirmed`], but never waits.

@@ -79,7 +79,7 @@ impl Endpoint {
     ///
     /// Cancel safe: it changes nothing.
     pub async fn wait_for_responders(&self, topic: &str, type_name: &str, count: usize) -> bool {
-        self.wait_until(|| self.responders(topic, type_name) >= count).await
+        self.shared.wait_until(self.shared.interest(), || self.responders(topic, type_name) >= count).await
     }
 
     /// How many members of a group can be reached, this endpoint's own among them: subscriptions to `shared_filter`, which
@@ -93,21 +93,7 @@ impl Endpoint {
     ///
     /// Cancel safe: it changes nothing.
     pub async fn wait_for_members(&self, shared_filter: &str, count: usize) -> bool {
-        self.wait_until(|| self.members(shared_filter) >= count).await
-    }
-
-    async fn wait_until(&self, is_so: impl Fn() -> bool) -> bool {
-        loop {
-            // Made before the look, so that a change between the look and the wait is not missed.
-            let changed = self.shared.interest().notified();
-            if is_so() {
-                return true;
-            }
-            if self.shared.is_stopped() {
-                return false;
-            }
-            changed.await;
-        }
+        self.shared.wait_until(self.shared.interest(), || self.members(shared_filter) >= count).await
     }
 
     fn ask(&self, ask: &Ask<'_>) -> Result<Replies, RequestError> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use glue_net::driver::{Driven, Driver, Local, SocketConfig};
 use glue_net::{EndpointId, Instant, Interface, PeerId, WallClock};
-use glue_topics::{Answer, Batch, CallEvent, Delivery, RequestId, SubscriptionId};
+use glue_topics::{Answer, Batch, CallEvent, Delivery, PublishError, RequestId, SubscriptionId};
 use tokio::sync::Notify;
 
 use crate::config::ConfigError;
@@ -19,6 +19,7 @@ use crate::event::Event;
 use crate::memory::OwnRoom;
 use crate::notice::{Notice, Notices, Watchers};
 use crate::presence::TokenBoard;
+use crate::publisher::TryPublishError;
 use crate::subscription::Mailbox;
 use crate::switchboard::Switchboard;
 
@@ -95,6 +96,38 @@ impl Shared {
     /// Waits until more is known of what was published.
     pub(crate) fn receipts(&self) -> &Notify {
         &self.hub.receipts
+    }
+
+    /// Waits until `is_so`, which may have changed when `changed` notifies. False: the endpoint was closed meanwhile.
+    pub(crate) async fn wait_until(&self, changed: &Notify, is_so: impl Fn() -> bool) -> bool {
+        loop {
+            // Made before the look, so that a change between the look and the wait is not missed.
+            let change = changed.notified();
+            if is_so() {
+                return true;
+            }
+            if self.is_stopped() {
+                return false;
+            }
+            change.await;
+        }
+    }
+
+    /// Tries until there is room. `None`: the endpoint was closed, whose queues will never have room again.
+    pub(crate) async fn when_writable<T>(
+        &self,
+        attempt: impl Fn() -> Result<T, TryPublishError>,
+    ) -> Result<Option<T>, PublishError> {
+        loop {
+            // Made before the try, so that room which comes between the try and the wait is not missed.
+            let writable = self.writable().notified();
+            match attempt() {
+                Ok(done) => return Ok(Some(done)),
+                Err(TryPublishError::Publish(error)) => return Err(error),
+                Err(TryPublishError::WouldBlock) if self.is_stopped() => return Ok(None),
+                Err(TryPublishError::WouldBlock) => writable.await,
+            }
+        }
     }
 
     pub(crate) fn open(&self, id: SubscriptionId, mailbox: Arc<Mailbox>) {

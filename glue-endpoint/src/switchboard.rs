@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use dashmap::DashMap;
 use glue_topics::{CallEvent, CallId, Reply, RequestError, RequestId, ServiceId};
 use tokio::sync::Notify;
 
 use crate::calls::lent;
+use crate::inbox::Inbox;
 use crate::responder::Request;
 use crate::shared::{Credit, Shared};
 
@@ -118,7 +119,7 @@ impl Switchboard {
 impl Counter {
     fn put(&self, mut request: Request) {
         match self {
-            Self::Queue(queue) => drop(queue.put(request)),
+            Self::Queue(queue) => queue.put(request),
             Self::Callback(on_request) => {
                 request.take();
                 (on_request.lock().unwrap_or_else(PoisonError::into_inner))(request);
@@ -135,66 +136,39 @@ impl fmt::Debug for Counter {
 
 /// Things that wait for one reader.
 #[derive(Debug)]
-pub(crate) struct Queue<T> {
-    state: Mutex<(VecDeque<T>, bool)>,
-    arrived: Notify,
-}
+pub(crate) struct Queue<T>(Inbox<VecDeque<T>>);
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { state: Mutex::new((VecDeque::new(), false)), arrived: Notify::new() }
+        Self(Inbox::default())
     }
 }
 
 impl<T> Queue<T> {
-    /// Puts a thing in; gives it back if the queue is closed.
-    pub(crate) fn put(&self, thing: T) -> Option<T> {
-        let mut state = self.lock();
-        if state.1 {
-            return Some(thing);
-        }
-        state.0.push_back(thing);
-        drop(state);
-        self.arrived.notify_one();
-        None
-    }
-
-    /// The next thing, and whether none follows if there is none.
-    fn look(&self) -> (Option<T>, bool) {
-        let mut state = self.lock();
-        (state.0.pop_front(), state.1)
+    /// Puts a thing in; drops it if the queue is closed.
+    pub(crate) fn put(&self, thing: T) {
+        // Not under the lock: dropping a request calls the endpoint.
+        let mut thing = Some(thing);
+        self.0.put(|things| things.extend(thing.take()));
     }
 
     pub(crate) fn try_take(&self) -> Option<T> {
-        self.lock().0.pop_front()
+        self.0.take(VecDeque::pop_front)
     }
 
     /// Waits for the next thing; `None`: the queue is closed and empty. Cancel safe.
     pub(crate) async fn take(&self) -> Option<T> {
-        loop {
-            let (next, closed) = self.look();
-            if next.is_some() || closed {
-                return next;
-            }
-            // What comes between the look and the wait leaves a permit behind.
-            self.arrived.notified().await;
-        }
+        self.0.next(VecDeque::pop_front).await
     }
 
     pub(crate) fn close(&self) {
-        self.lock().1 = true;
-        self.arrived.notify_one();
+        self.0.close();
     }
 
     /// Closes it, and takes out what is left.
     pub(crate) fn empty(&self) -> VecDeque<T> {
-        let mut state = self.lock();
-        state.1 = true;
-        std::mem::take(&mut state.0)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (VecDeque<T>, bool)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.close();
+        self.0.take(std::mem::take)
     }
 }
 

@@ -61,6 +61,11 @@ impl TypeName {
         Ok(Self(text.into()))
     }
 
+    /// A type's name as it arrived; `None`: it is none.
+    pub(crate) fn read(bytes: &[u8], limit: usize) -> Option<Self> {
+        Self::new(std::str::from_utf8(bytes).ok()?, limit).ok()
+    }
+
     pub(crate) fn foreign(text: &str, limit: usize) -> Option<Self> {
         (text.len() <= limit).then(|| Self(text.into()))
     }

@@ -96,18 +96,15 @@ impl Topics {
             }
             Operation::Subscribe { filter, type_name } => {
                 let filter = self.read_filter(&filter)?;
-                let type_name = std::str::from_utf8(&type_name).ok()?;
-                let type_name = TypeName::new(type_name, self.config.max_type_bytes).ok()?;
-                let type_name = filter.type_name(type_name);
+                let type_name = filter.type_name(TypeName::read(&type_name, self.config.max_type_bytes)?);
                 if self.add_interest(from, &filter, type_name.clone()) {
                     self.reconsider_all(from, &filter, Some(&type_name));
                 }
             }
             Operation::SubscribeFrom { filter, type_name, wish } => {
                 let filter = self.read_filter(&filter)?;
-                let type_name = std::str::from_utf8(&type_name).ok()?;
-                let type_name = TypeName::new(type_name, self.config.max_type_bytes).ok()?;
-                if self.add_interest(from, &filter, filter.type_name(type_name)) {
+                let type_name = filter.type_name(TypeName::read(&type_name, self.config.max_type_bytes)?);
+                if self.add_interest(from, &filter, type_name) {
                     self.note_wish(from, filter, wish);
                 }
             }

@@ -465,7 +465,7 @@ impl Topics {
             Some(_) => return None,
             None => TopicName::new(name, limit).ok().map(|_| None)?,
         };
-        let type_name = TypeName::new(std::str::from_utf8(type_name).ok()?, self.config.max_type_bytes).ok()?;
+        let type_name = TypeName::read(type_name, self.config.max_type_bytes)?;
         self.remove_offer(from, service);
         let peer = self.peers.get_mut(&from)?;
         let cost = OFFER_BYTES + name.len() + type_name.len();

@@ -125,8 +125,7 @@ impl Stream {
         match &self.source {
             Some(source) if source.topic_type.as_bytes() == type_name => {}
             _ => {
-                let type_name = std::str::from_utf8(type_name).ok()?;
-                let topic_type = TypeName::new(type_name, sink.config.max_type_bytes).ok()?;
+                let topic_type = TypeName::read(type_name, sink.config.max_type_bytes)?;
                 self.source = Some(sink.source(self.topic.clone(), topic_type));
             }
         }

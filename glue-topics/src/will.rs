@@ -258,7 +258,7 @@ impl Topics {
             WillOperation::Will { topic, type_name, timestamp, expiry, end } => {
                 let payload = wills.take_payload(&end, names);
                 let topic = topic_name(&topic)?;
-                let type_name = TypeName::new(std::str::from_utf8(&type_name).ok()?, max_type).ok()?;
+                let type_name = TypeName::read(&type_name, max_type)?;
                 let is_set = match payload {
                     Some(payload) => wills.set(topic, Will { type_name, timestamp, expiry, payload }, limits, names),
                     None => {

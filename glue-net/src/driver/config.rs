@@ -32,7 +32,7 @@ pub struct SocketConfig {
     /// pass three times as fast with it (6.1 M/s against 2.0), those of 1 KiB 1.6 times, those of 8 KiB the same.
     pub gather: Duration,
     /// How long the receive thread looks for the next datagram before it sleeps, in the middle of an exchange: each time
-    /// something was sent, and something came back sooner than twice this. Default 150 microseconds; zero: it sleeps at once.
+    /// the application called, and something came back sooner than twice this. Default 150 microseconds; zero: it sleeps at once.
     /// Longer catches slower answers, and takes a core for as long when none comes; whoever else wants the core has it.
     pub linger: Duration,
 }

@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_endpoint::{Command, Config, Engine, Event, PeerStats};
-use glue_net::{Chain, EndpointId, Incarnation, Instant, Node, Rng, Transmit, WallClock};
-use glue_sim::{Context, DISCOVERY_GROUP, Host, Link, NodeId, Receive, World};
+use glue_endpoint::{Command, Engine, Event, PeerStats};
+use glue_net::{Chain, EndpointId, Instant, Node, Transmit};
+use glue_sim::{Context, Host, Link, NodeId, Receive, World};
 use glue_topics::{Item, PublicationId};
 
 use crate::cubic;
+use crate::scene;
 
 /// What a source publishes.
 #[derive(Clone, Copy, Debug)]
@@ -326,18 +327,12 @@ fn sink_id(flow: u32) -> EndpointId {
 }
 
 fn engine_of(id: EndpointId, window: u64, context: &Context) -> Engine {
-    let mut discovery = glue_discovery::Config::new(id, format!("endpoint-{id}"));
-    discovery.incarnation = Incarnation(1);
-    discovery.targets = vec![DISCOVERY_GROUP];
-    discovery.data_port = context.data.port();
-    let clock = WallClock::new(context.now, context.wall);
-    let mut config = Config::new(discovery);
-    config.transport.socket_window_bytes = window;
-    // It is the links that are slow here.
-    (config.slow_peer_stall, config.slow_peer_wait) = (EXPIRY, EXPIRY);
-    let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).expect("good settings");
-    engine.handle_interfaces(context.now, context.interfaces.clone());
-    engine
+    scene::engine(id, context, |mut config| {
+        config.transport.socket_window_bytes = window;
+        // It is the links that are slow here.
+        (config.slow_peer_stall, config.slow_peer_wait) = (EXPIRY, EXPIRY);
+        config
+    })
 }
 
 /// How often a source looks whether its sink is there.

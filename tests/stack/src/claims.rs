@@ -6,10 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use glue_discovery::DownReason;
-use glue_endpoint::{Config, Engine, Event, TokenEvent};
-use glue_net::{EndpointId, Incarnation, Instant, Rng, WallClock};
-use glue_sim::{Context, DISCOVERY_GROUP, Host, NodeId, World};
+use glue_endpoint::{Engine, Event, TokenEvent};
+use glue_net::{EndpointId, Incarnation, Instant, Rng};
+use glue_sim::{Context, Host, NodeId, World};
 use glue_topics::{Data, Filter, Item, LastWill, Message};
+
+use crate::scene;
 
 /// An endpoint in one of its lives.
 type Life = (EndpointId, Incarnation);
@@ -82,7 +84,7 @@ impl Claims {
         let members = (0..count)
             .map(|index| {
                 let id = EndpointId::from_integer(i64::try_from(index).expect("small") + 1);
-                let node = world.add_node(Host::default(), move |context| engine(id, context));
+                let node = world.add_node(Host::default(), move |context| engine(id, &context));
                 Member { node, id, life: 1, tokens: BTreeSet::new(), is_running: true, view: View::default() }
             })
             .collect();
@@ -356,15 +358,8 @@ fn held(holder: &glue_topics::Holder) -> Held {
     ((holder.endpoint_id, holder.incarnation), holder.token.to_string())
 }
 
-fn engine(id: EndpointId, context: Context) -> Engine {
-    let mut discovery = glue_discovery::Config::new(id, format!("endpoint-{id}"));
-    discovery.incarnation = Incarnation(u64::from(context.restarts) + 1);
-    discovery.targets = vec![DISCOVERY_GROUP];
-    discovery.data_port = context.data.port();
-    let clock = WallClock::new(context.now, context.wall);
-    let config = Config::new(discovery);
-    let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).expect("good settings");
-    engine.handle_interfaces(context.now, context.interfaces);
+fn engine(id: EndpointId, context: &Context) -> Engine {
+    let mut engine = scene::engine(id, context, |config| config);
     engine.subscribe("t", "").expect("a good filter");
     engine
 }

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use glue_endpoint::{Config, Engine, Event, Memory, Pace, PeerStats, Report};
-use glue_net::{EndpointId, Incarnation, Instant, PeerId, Rng, WallClock};
-use glue_sim::{Context, DISCOVERY_GROUP, Host, NodeId, Receive, World};
+use glue_net::{EndpointId, Incarnation, Instant, PeerId, Rng};
+use glue_sim::{Context, Host, NodeId, Receive, World};
 use glue_topics::{Item, PublicationId, Receipt};
 
 use crate::books::{Books, payload};
+use crate::scene;
 
 /// One endpoint.
 #[derive(Clone, Debug)]
@@ -97,7 +98,7 @@ impl Cluster {
                 let id = EndpointId::from_integer(i64::try_from(index).expect("small") + 1);
                 let receive = Receive { buffer_bytes: plan.socket_bytes, ..Receive::default() };
                 let host = Host::default().receive(receive).mtu(plan.interface_mtu);
-                let node = world.add_node(host, move |context| engine(id, &plan, context));
+                let node = world.add_node(host, move |context| engine(id, &plan, &context));
                 Member { node, id, life: 0, publication: None }
             })
             .collect();
@@ -338,16 +339,12 @@ fn topic(index: usize) -> String {
     format!("topic-{index}")
 }
 
-fn engine(id: EndpointId, plan: &Plan, context: Context) -> Engine {
-    let mut discovery = glue_discovery::Config::new(id, format!("endpoint-{id}"));
-    discovery.incarnation = Incarnation(u64::from(context.restarts) + 1);
-    discovery.targets = vec![DISCOVERY_GROUP];
-    discovery.data_port = context.data.port();
-    let clock = WallClock::new(context.now, context.wall);
-    let mut config = Config::new(discovery).with_memory_budget(plan.memory_bytes);
-    config.transport.socket_window_bytes = plan.socket_bytes as u64 / 2;
-    let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).expect("good settings");
-    engine.handle_interfaces(context.now, context.interfaces);
+fn engine(id: EndpointId, plan: &Plan, context: &Context) -> Engine {
+    let mut engine = scene::engine(id, context, |config| {
+        let mut config = config.with_memory_budget(plan.memory_bytes);
+        config.transport.socket_window_bytes = plan.socket_bytes as u64 / 2;
+        config
+    });
     engine.subscribe("#", "").expect("a good filter");
     engine
 }

@@ -12,6 +12,8 @@ use glue_net::{Chain, EndpointId, Incarnation, Instant, Node, PeerId, Rng, Trans
 use glue_sim::{Context, DISCOVERY_GROUP};
 use glue_transport::{Local, Remote, Transport};
 
+use crate::scene;
+
 /// What a greedy peer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Greed {
@@ -199,15 +201,10 @@ impl Party {
     /// # Panics
     /// If it can not be made.
     #[must_use]
-    pub fn ours(id: i64, filter: &str, context: Context) -> Self {
-        let mut discovery = glue_discovery::Config::new(EndpointId::from_integer(id), format!("endpoint-{id}"));
-        discovery.incarnation = Incarnation(1);
-        discovery.targets = vec![DISCOVERY_GROUP];
-        discovery.data_port = context.data.port();
-        let clock = WallClock::new(context.now, context.wall);
-        let config = Config::new(discovery).with_memory_budget(Config::LEAST_MEMORY_BUDGET);
-        let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).expect("good settings");
-        engine.handle_interfaces(context.now, context.interfaces);
+    pub fn ours(id: i64, filter: &str, context: &Context) -> Self {
+        let id = EndpointId::from_integer(id);
+        let least = |config: Config| config.with_memory_budget(Config::LEAST_MEMORY_BUDGET);
+        let mut engine = scene::engine(id, context, least);
         engine.subscribe(filter, "").expect("a good filter");
         Self::Engine(Box::new(engine))
     }

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use glue_endpoint::{Config, Engine, Event, History, Wish};
-use glue_net::{EndpointId, Incarnation, Instant, Rng, WallClock};
-use glue_sim::{Context, DISCOVERY_GROUP, Host, Link, NodeId, World};
+use glue_endpoint::{Engine, Event, History, Wish};
+use glue_net::{EndpointId, Instant, Rng};
+use glue_sim::{Context, Host, Link, NodeId, World};
 use glue_topics::{GapReason, Item, PublicationId, SubscriptionId};
+
+use crate::scene;
 
 /// A publisher in one of its lives.
 type Stream = (EndpointId, u64);
@@ -100,7 +102,7 @@ impl Late {
         world.keep_events(false);
         let members = (1..4).map(|number| {
             let id = EndpointId::from_integer(number);
-            let node = world.add_node(Host::default(), move |context| engine(id, context));
+            let node = world.add_node(Host::default(), move |context| engine(id, &context));
             Member { node, id, life: 1, publication: None }
         });
         let members = members.collect();
@@ -349,17 +351,11 @@ fn payload(life: u64, sequence: u64) -> Vec<u8> {
     bytes
 }
 
-fn engine(id: EndpointId, context: Context) -> Engine {
-    let mut discovery = glue_discovery::Config::new(id, format!("endpoint-{id}"));
-    discovery.incarnation = Incarnation(u64::from(context.restarts) + 1);
-    discovery.targets = vec![DISCOVERY_GROUP];
-    discovery.data_port = context.data.port();
-    let clock = WallClock::new(context.now, context.wall);
-    let mut config = Config::new(discovery);
-    config.transport.socket_window_bytes = 100_000;
-    // So that a peer is forgotten within a run.
-    config.forget_after = Duration::from_secs(2);
-    let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).expect("good settings");
-    engine.handle_interfaces(context.now, context.interfaces);
-    engine
+fn engine(id: EndpointId, context: &Context) -> Engine {
+    scene::engine(id, context, |mut config| {
+        config.transport.socket_window_bytes = 100_000;
+        // So that a peer is forgotten within a run.
+        config.forget_after = Duration::from_secs(2);
+        config
+    })
 }

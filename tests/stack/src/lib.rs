@@ -3,9 +3,10 @@
 //! [`Cluster`] runs endpoints that publish to and subscribe from each other. It keeps the books: what was published, what
 //! each subscriber got, in which order, and what it was told is missing.
 //!
-//! [`Claims`] runs endpoints that hold tokens and have wills. [`bulk`] has flows over one link, and TCP flows beside them ([`cubic`]). [`mixed`] sets engines beside peers that behave
-//! as the reference implementation does ([`reference`](mod@reference)).
-//! [`late`] has subscribers that join late. [`live`] is for endpoints on real sockets, [`netns`] for hosts of their own, [`child`] for processes of their own.
+//! [`Claims`] runs endpoints that hold tokens and have wills, [`office`] such that ask and answer, [`late`] subscribers that join
+//! late. [`bulk`] has flows over one link, and TCP flows beside them ([`cubic`]). [`mixed`] sets engines beside peers that behave
+//! as the reference implementation does ([`reference`](mod@reference)). [`live`] is for endpoints on real sockets, [`netns`] for
+//! hosts of their own, [`child`] for processes of their own. [`scene`] is what scenarios have in common.
 
 #![expect(clippy::indexing_slicing, clippy::missing_panics_doc, reason = "its users are tests: it panics to fail them")]
 
@@ -22,6 +23,7 @@ pub mod mixed;
 pub mod netns;
 pub mod office;
 pub mod reference;
+pub mod scene;
 
 pub use books::{Books, Seen};
 pub use claims::{Acquaintance, Claims};

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use glue_endpoint::{Config, Engine, Event, RequestError};
-use glue_net::{EndpointId, Incarnation, Instant, Rng, WallClock};
-use glue_sim::{Context, DISCOVERY_GROUP, Host, NodeId, World};
+use glue_endpoint::{Engine, Event, RequestError};
+use glue_net::{EndpointId, Instant, Rng};
+use glue_sim::{Context, Host, NodeId, World};
 use glue_topics::{Answer, Ask, Asked, CallEvent, CallId, Data, Reach, Reply};
 
 use crate::assert_within;
+use crate::scene;
 
 /// What the engines told, until the books have it.
 type Told = Rc<RefCell<Vec<(NodeId, Event)>>>;
@@ -59,7 +60,7 @@ impl Office {
         world.observe(move |node, _, event: &Event| heard.borrow_mut().push((node, event.clone())));
         world.keep_events(false);
         let nodes = (0..callers + responders)
-            .map(|index| world.add_node(Host::default(), move |context| engine(index, index >= callers, context)))
+            .map(|index| world.add_node(Host::default(), move |context| engine(index, index >= callers, &context)))
             .collect();
         let (ended, slowness, rng) = (Vec::new(), Duration::from_millis(30), Rng::new(seed ^ 0xca11));
         let (open, desks, seen) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
@@ -250,17 +251,12 @@ fn payload(number: u64, more: u64) -> Vec<u8> {
     bytes
 }
 
-fn engine(index: usize, responds: bool, context: Context) -> Engine {
+fn engine(index: usize, responds: bool, context: &Context) -> Engine {
     let id = EndpointId::from_integer(i64::try_from(index).expect("small") + 1);
-    let mut discovery = glue_discovery::Config::new(id, format!("endpoint-{id}"));
-    discovery.incarnation = Incarnation(u64::from(context.restarts) + 1);
-    discovery.targets = vec![DISCOVERY_GROUP];
-    discovery.data_port = context.data.port();
-    let clock = WallClock::new(context.now, context.wall);
-    let mut config = Config::new(discovery);
-    config.transport.socket_window_bytes = 100_000;
-    let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).expect("good settings");
-    engine.handle_interfaces(context.now, context.interfaces);
+    let mut engine = scene::engine(id, context, |mut config| {
+        config.transport.socket_window_bytes = 100_000;
+        config
+    });
     if responds {
         engine.respond(TOPIC, TYPE).expect("a good topic");
     }

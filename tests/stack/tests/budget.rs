@@ -5,15 +5,8 @@ use std::time::Duration;
 
 use glue_endpoint::{Config, Pace};
 use glue_sim::Link;
+use glue_stack::scene::{ms, s};
 use glue_stack::{Cluster, Plan, assert_within};
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
 
 fn plan() -> Plan {
     Plan { memory_bytes: Config::LEAST_MEMORY_BUDGET, ..Plan::default() }

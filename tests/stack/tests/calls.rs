@@ -4,31 +4,10 @@
 use std::time::Duration;
 
 use glue_endpoint::RequestError;
-use glue_sim::{Link, check, seeds};
+use glue_sim::{Link, check};
 use glue_stack::office::Office;
+use glue_stack::scene::{kept, ms, rough, s};
 use glue_topics::Reach;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn kept() -> glue_sim::Seeds {
-    seeds(32).kept_in(concat!(env!("CARGO_MANIFEST_DIR"), "/seeds.txt"))
-}
-
-fn rough(seed: u64) -> Link {
-    let loss = match seed % 4 {
-        0 => 0.0,
-        1 => 0.05,
-        2 => 0.2,
-        _ => 0.5,
-    };
-    Link::lossy(loss).latency(ms(1)).jitter(ms(2)).duplicate(0.05).reorder(0.1, ms(5))
-}
 
 fn reach(at: u64) -> Reach {
     match at % 3 {
@@ -40,7 +19,7 @@ fn reach(at: u64) -> Reach {
 
 #[test]
 fn every_request_is_answered_once() {
-    check("every_request_is_answered_once", kept(), |seed| {
+    check("every_request_is_answered_once", kept(32), |seed| {
         let mut office = Office::new(seed, 2, 3);
         office.world.set_default_link(rough(seed));
         office.meet(s(120));
@@ -62,7 +41,7 @@ fn every_request_is_answered_once() {
 
 #[test]
 fn each_request_ends_once_among_crashes_partitions_and_cancels() {
-    check("each_request_ends_once_among_crashes_partitions_and_cancels", kept(), |seed| {
+    check("each_request_ends_once_among_crashes_partitions_and_cancels", kept(32), |seed| {
         let mut office = Office::new(seed, 2, 3);
         office.slowness = ms(200);
         office.world.set_default_link(rough(seed));

@@ -12,14 +12,7 @@ use glue_net::{Instant, Node as _, WallTime};
 use glue_sim::{DISCOVERY_GROUP, Fate, Host, Link, NodeId};
 use glue_stack::mixed::{GROUP, Mixed, Received, Seen, on_network};
 use glue_stack::reference::{Codec, Container, Frame, Message, Setup};
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
+use glue_stack::scene::{ms, s};
 
 /// `len` bytes that are not all the same.
 fn bytes(len: usize) -> Vec<u8> {

@@ -2,19 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests too")]
 
-use std::time::Duration;
-
 use glue_endpoint::{GapReason, TopicStats};
 use glue_sim::{Link, check, seeds};
+use glue_stack::scene::{ms, s};
 use glue_stack::{Cluster, Plan, Seen};
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
 
 /// What member `index` has counted of the topic of `publisher`.
 fn stats(cluster: &mut Cluster, index: usize, publisher: usize) -> TopicStats {

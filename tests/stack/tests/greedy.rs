@@ -33,7 +33,7 @@ impl Scene {
         let ours = [1, 2].map(|id| {
             // The publisher wants all that the greedy ones send, and only that.
             let filter = if id == 1 { "early" } else { "#" };
-            world.add_node(Host::default(), move |context| Party::ours(id, filter, context))
+            world.add_node(Host::default(), move |context| Party::ours(id, filter, &context))
         });
         let make = |id| move |context: glue_sim::Context| Party::Greedy(Box::new(Greedy::new(greed, id, &context)));
         let greedy = (3..3 + count).map(|id| world.add_node(Host::default(), make(id))).collect();

@@ -7,18 +7,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use glue_endpoint::{Config, Engine, Event};
-use glue_net::{EndpointId, Incarnation, Instant, PeerId, Rng, WallClock};
-use glue_sim::{Context, DISCOVERY_GROUP, Host, Link, NodeId, World, check, seeds};
+use glue_endpoint::{Engine, Event};
+use glue_net::{EndpointId, Instant, PeerId, Rng};
+use glue_sim::{Context, Host, Link, NodeId, World, check, seeds};
+use glue_stack::scene::{self, ms, s};
 use glue_topics::{CallEvent, Item, PublicationId, RequestId};
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
 
 /// A publisher, and members of a group that work on each message for a while.
 struct Workshop {
@@ -45,7 +38,7 @@ impl Workshop {
         world.keep_events(false);
         world.set_default_link(link);
         let nodes: Vec<_> =
-            (0..=members).map(|n| world.add_node(Host::default(), move |context| engine(n, context))).collect();
+            (0..=members).map(|n| world.add_node(Host::default(), move |context| engine(n, &context))).collect();
         let make = |engine: &mut Engine, _| engine.publication("jobs/sweep", "bytes").unwrap();
         let publication = world.call(nodes[0], make).unwrap();
         let (rng, desks) = (Rng::new(seed ^ 0x60b), Vec::new());
@@ -138,17 +131,12 @@ impl Workshop {
     }
 }
 
-fn engine(index: usize, context: Context) -> Engine {
+fn engine(index: usize, context: &Context) -> Engine {
     let id = EndpointId::from_integer(i64::try_from(index).unwrap() + 1);
-    let mut discovery = glue_discovery::Config::new(id, format!("endpoint-{id}"));
-    discovery.incarnation = Incarnation(u64::from(context.restarts) + 1);
-    discovery.targets = vec![DISCOVERY_GROUP];
-    discovery.data_port = context.data.port();
-    let clock = WallClock::new(context.now, context.wall);
-    let mut config = Config::new(discovery);
-    config.transport.socket_window_bytes = 100_000;
-    let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).unwrap();
-    engine.handle_interfaces(context.now, context.interfaces);
+    let mut engine = scene::engine(id, context, |mut config| {
+        config.transport.socket_window_bytes = 100_000;
+        config
+    });
     if index > 0 {
         engine.subscribe("$share/workers/jobs/+", "bytes").unwrap();
     }

@@ -16,12 +16,9 @@ use glue_stack::child::{self, Child};
 use glue_stack::live::{DEADLINE, Live, Site, connect, next};
 use glue_stack::mixed::{GROUP, Mixed, Party};
 use glue_stack::reference::Codec;
+use glue_stack::scene::ms;
 use proptest::prelude::*;
 use proptest::sample::Index;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 /// A live engine among two natives and one peer of each revision, after some traffic of all.
 fn busy() -> (Mixed, NodeId, NodeId) {

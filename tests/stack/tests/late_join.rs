@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use glue_endpoint::History;
-use glue_sim::{Link, check, seeds};
+use glue_sim::{Link, check};
 use glue_stack::late::{Late, LatePlan};
+use glue_stack::scene::kept;
 
 fn plan(seed: u64, rough: bool) -> LatePlan {
     let history = match seed % 4 {
@@ -28,13 +29,9 @@ fn link(seed: u64) -> Link {
     Link::lossy(loss).latency(latency).jitter(jitter).duplicate(0.05).reorder(0.1, Duration::from_millis(5))
 }
 
-fn kept() -> glue_sim::Seeds {
-    seeds(32).kept_in(concat!(env!("CARGO_MANIFEST_DIR"), "/seeds.txt"))
-}
-
 #[test]
 fn who_joins_late_gets_what_is_kept_and_then_what_is_live() {
-    check("who_joins_late_gets_what_is_kept_and_then_what_is_live", kept(), |seed| {
+    check("who_joins_late_gets_what_is_kept_and_then_what_is_live", kept(32), |seed| {
         let tally = Late::new(seed, link(seed), plan(seed, false)).run();
         assert!(tally.joins == 200 && tally.delivered > 1_000 && tally.history > 30, "{tally:?}");
     });
@@ -42,7 +39,7 @@ fn who_joins_late_gets_what_is_kept_and_then_what_is_live() {
 
 #[test]
 fn who_comes_back_goes_on_and_a_new_life_begins_anew() {
-    check("who_comes_back_goes_on_and_a_new_life_begins_anew", kept(), |seed| {
+    check("who_comes_back_goes_on_and_a_new_life_begins_anew", kept(32), |seed| {
         let tally = Late::new(seed, link(seed), plan(seed, true)).run();
         assert!(tally.joins == 200 && tally.delivered > 500, "{tally:?}");
     });

@@ -12,15 +12,12 @@ use std::time::Duration;
 use glue_net::Instant;
 use glue_sim::{Link, Receive};
 use glue_stack::bulk::{Kind, Load, Rig};
+use glue_stack::scene::ms;
 use glue_stack::{Cluster, Plan};
 
 const GIGABIT: u64 = 125_000_000;
 /// When a source begins: the endpoints have met before, at a loss of up to a third.
 const START: Instant = Instant::from_nanos(3_000_000_000);
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 /// 1 Gbit/s, with a queue of one round trip.
 fn there(one_way: Duration) -> Link {

@@ -2,22 +2,10 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
-use glue_sim::{Link, check, seeds};
+use glue_sim::{Link, check};
+use glue_stack::scene::{kept, ms, s};
 use glue_stack::{Cluster, Plan};
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn kept(count: u64) -> glue_sim::Seeds {
-    seeds(count).kept_in(concat!(env!("CARGO_MANIFEST_DIR"), "/seeds.txt"))
-}
 
 /// Two endpoints that have met, on a path that carries datagrams of `path` bytes.
 fn pair(seed: u64, interface_mtu: u32, link: &Link) -> Cluster {

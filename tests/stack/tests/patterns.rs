@@ -7,18 +7,11 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use glue_endpoint::{Config, Engine, Event};
-use glue_net::{EndpointId, Incarnation, Instant, Rng, WallClock};
-use glue_sim::{Context, DISCOVERY_GROUP, Host, Link, NodeId, World, check, seeds};
+use glue_endpoint::{Engine, Event};
+use glue_net::{EndpointId, Instant, Rng};
+use glue_sim::{Context, Host, Link, NodeId, World, check, seeds};
+use glue_stack::scene::{self, ms, s};
 use glue_topics::{Filter, Item, PublicationId, SubscriptionId};
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
 
 /// Those that publish, and how many topics each of them has.
 const PUBLISHERS: usize = 2;
@@ -65,17 +58,11 @@ fn id(index: usize) -> EndpointId {
     EndpointId::from_integer(i64::try_from(index).unwrap() + 1)
 }
 
-fn engine(index: usize, context: Context) -> Engine {
-    let mut discovery = glue_discovery::Config::new(id(index), format!("endpoint-{index}"));
-    discovery.incarnation = Incarnation(1);
-    discovery.targets = vec![DISCOVERY_GROUP];
-    discovery.data_port = context.data.port();
-    let clock = WallClock::new(context.now, context.wall);
-    let mut config = Config::new(discovery);
-    config.transport.socket_window_bytes = 100_000;
-    let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).unwrap();
-    engine.handle_interfaces(context.now, context.interfaces);
-    engine
+fn engine(index: usize, context: &Context) -> Engine {
+    scene::engine(id(index), context, |mut config| {
+        config.transport.socket_window_bytes = 100_000;
+        config
+    })
 }
 
 impl Site {
@@ -87,7 +74,7 @@ impl Site {
         world.keep_events(false);
         world.set_default_link(link);
         let mut nodes: Vec<_> = (0..=PUBLISHERS)
-            .map(|index| world.add_node(Host::default(), move |context| engine(index, context)))
+            .map(|index| world.add_node(Host::default(), move |context| engine(index, &context)))
             .collect();
         let subscriber = nodes.pop().unwrap();
         let publications = streams().map(|stream| {

@@ -1,33 +1,9 @@
 //! Tokens and wills among whole endpoints, over many seeds: every view follows the truth, and no will is lost, comes twice, or
 //! comes of one that left.
 
-use std::time::Duration;
-
-use glue_sim::{Link, check, seeds};
+use glue_sim::check;
 use glue_stack::Claims;
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn kept(count: u64) -> glue_sim::Seeds {
-    seeds(count).kept_in(concat!(env!("CARGO_MANIFEST_DIR"), "/seeds.txt"))
-}
-
-/// A line as bad as the seed says: loss of 0, 5, 20 or 50 %, 5 % duplicates, some overtaking.
-fn rough(seed: u64) -> Link {
-    let loss = match seed % 4 {
-        0 => 0.0,
-        1 => 0.05,
-        2 => 0.2,
-        _ => 0.5,
-    };
-    Link::lossy(loss).latency(ms(1)).jitter(ms(2)).duplicate(0.05).reorder(0.1, ms(5))
-}
+use glue_stack::scene::{kept, rough, s};
 
 /// Endpoints that know each other and each other's claims.
 fn crowd(seed: u64) -> Claims {

@@ -1,32 +1,8 @@
 //! DESIGN's promises, over many seeds.
 
-use std::time::Duration;
-
-use glue_sim::{Link, check, seeds};
+use glue_sim::{Link, check};
+use glue_stack::scene::{kept, ms, rough, s};
 use glue_stack::{Cluster, Plan};
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn kept() -> glue_sim::Seeds {
-    seeds(64).kept_in(concat!(env!("CARGO_MANIFEST_DIR"), "/seeds.txt"))
-}
-
-/// A line as bad as the seed says: loss of 0, 5, 20 or 50 %, 5 % duplicates, some overtaking.
-fn rough(seed: u64) -> Link {
-    let loss = match seed % 4 {
-        0 => 0.0,
-        1 => 0.05,
-        2 => 0.2,
-        _ => 0.5,
-    };
-    Link::lossy(loss).latency(ms(1)).jitter(ms(2)).duplicate(0.05).reorder(0.1, ms(5))
-}
 
 /// 3 or 8 endpoints.
 fn size(seed: u64) -> usize {
@@ -40,7 +16,7 @@ fn from_now(cluster: &Cluster) -> Vec<(usize, u64)> {
 
 #[test]
 fn everything_arrives_once_and_in_order() {
-    check("everything_arrives_once_and_in_order", kept(), |seed| {
+    check("everything_arrives_once_and_in_order", kept(64), |seed| {
         let mut cluster = Cluster::new(seed, size(seed), Plan::default());
         cluster.world.set_default_link(rough(seed));
         cluster.meet(s(120));
@@ -56,7 +32,7 @@ fn everything_arrives_once_and_in_order() {
 
 #[test]
 fn a_partition_loses_nothing_that_is_unexpired() {
-    check("a_partition_loses_nothing_that_is_unexpired", kept(), |seed| {
+    check("a_partition_loses_nothing_that_is_unexpired", kept(64), |seed| {
         let mut cluster = Cluster::new(seed, size(seed), Plan::default());
         cluster.world.set_default_link(rough(seed));
         cluster.meet(s(120));
@@ -77,7 +53,7 @@ fn a_partition_loses_nothing_that_is_unexpired() {
 
 #[test]
 fn a_restart_harms_nobody_else() {
-    check("a_restart_harms_nobody_else", kept(), |seed| {
+    check("a_restart_harms_nobody_else", kept(64), |seed| {
         let mut cluster = Cluster::new(seed, size(seed), Plan::default());
         cluster.world.set_default_link(rough(seed));
         cluster.meet(s(120));
@@ -98,7 +74,7 @@ fn a_restart_harms_nobody_else() {
 
 #[test]
 fn what_expires_is_a_gap_and_never_comes_late() {
-    check("what_expires_is_a_gap_and_never_comes_late", kept(), |seed| {
+    check("what_expires_is_a_gap_and_never_comes_late", kept(64), |seed| {
         let plan = Plan { expiry: ms(200), ..Plan::default() };
         let mut cluster = Cluster::new(seed, 3, plan);
         cluster.world.set_default_link(rough(seed));

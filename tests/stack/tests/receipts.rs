@@ -2,20 +2,9 @@
 
 use std::time::Duration;
 
-use glue_sim::{Link, check, seeds};
+use glue_sim::{Link, check};
+use glue_stack::scene::{kept, ms, s};
 use glue_stack::{Cluster, Plan};
-
-const fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
-
-const fn s(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-fn kept() -> glue_sim::Seeds {
-    seeds(64).kept_in(concat!(env!("CARGO_MANIFEST_DIR"), "/seeds.txt"))
-}
 
 /// Members in all, the first of which publishes.
 const MEMBERS: usize = 5;
@@ -34,7 +23,7 @@ fn delivered(cluster: &Cluster) -> u64 {
 
 #[test]
 fn all_that_are_there_receive_it() {
-    check("all_that_are_there_receive_it", kept(), |seed| {
+    check("all_that_are_there_receive_it", kept(64), |seed| {
         let loss = [0.0, 0.05, 0.2, 0.5][usize::try_from(seed % 4).unwrap()];
         let mut cluster = cluster(seed, s(60), Link::lossy(loss).latency(ms(1)).jitter(ms(2)).duplicate(0.05));
         let sizes = [12, 100, 1_400, 5_000, 100_000];
@@ -59,7 +48,7 @@ fn all_that_are_there_receive_it() {
 
 #[test]
 fn nobody_is_counted_who_does_not_have_it() {
-    check("nobody_is_counted_who_does_not_have_it", kept(), |seed| {
+    check("nobody_is_counted_who_does_not_have_it", kept(64), |seed| {
         let mut cluster = cluster(seed, ms(500), Link::lossy(0.1).latency(ms(5)));
         let nodes: Vec<_> = cluster.members.iter().map(|member| member.node).collect();
         let reached = 1 + usize::try_from(seed % 3).unwrap();
@@ -90,7 +79,7 @@ fn nobody_is_counted_who_does_not_have_it() {
 
 #[test]
 fn a_peer_that_dies_settles_it() {
-    check("a_peer_that_dies_settles_it", kept(), |seed| {
+    check("a_peer_that_dies_settles_it", kept(64), |seed| {
         let mut cluster = cluster(seed, Duration::MAX, Link::perfect().latency(ms(1)));
         let dead = cluster.members[1].node;
         cluster.world.crash(dead);
