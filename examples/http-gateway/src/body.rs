@@ -1,0 +1,287 @@
+//! Bodies: how they arrive from a link, and how they are sent over it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body, Frame as BodyFrame, SizeHint};
+
+use crate::link::{Link, LinkGone};
+use crate::compress::{self, Packing};
+use crate::stream::{Part, Stream, WINDOW};
+use crate::wire::{Flags, Frame, Reason, put_trailers};
+
+/// Why a body ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyError {
+    /// The other side gave up.
+    #[error("the other side gave up")]
+    Cancelled,
+    /// What makes the body failed.
+    #[error("what makes the body failed")]
+    Failed,
+    /// The other end of the link is gone.
+    #[error("the other end is gone")]
+    Gone,
+    /// Part of it was lost on the way, or can not be read.
+    #[error("part of the body was lost on the way")]
+    Lost,
+}
+
+/// What happens to a stream when its reader lets go of it.
+pub(crate) trait Owner: Send + 'static {
+    /// Called once. `whole`: all was read.
+    fn release(&mut self, whole: bool);
+}
+
+/// A body that arrives over glue. What is read is granted to the sender again, so no more than a window waits here.
+pub struct Incoming {
+    link: Arc<Link>,
+    id: u64,
+    stream: Arc<Stream>,
+    /// Read and not granted again.
+    read: usize,
+    length: Option<u64>,
+    is_over: bool,
+    owner: Option<Box<dyn Owner>>,
+}
+
+impl Incoming {
+    pub(crate) fn new(link: Arc<Link>, id: u64, stream: Arc<Stream>, length: Option<u64>) -> Self {
+        Self { link, id, stream, read: 0, length, is_over: false, owner: None }
+    }
+
+    /// A body that has nothing.
+    pub(crate) fn empty(link: Arc<Link>) -> Self {
+        let stream = Stream::new();
+        // A new stream takes everything.
+        let _ = stream.put_data(Bytes::new(), Flags::END);
+        Self::new(link, 0, Arc::new(stream), Some(0))
+    }
+
+    pub(crate) fn owned_by(mut self, owner: impl Owner) -> Self {
+        self.owner = Some(Box::new(owner));
+        self
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.read += bytes;
+        if self.read >= WINDOW / 4 {
+            self.stream.grant(self.read);
+            let bytes = u32::try_from(self.read).unwrap_or(u32::MAX);
+            self.link.post(&Frame::Credit { stream: self.id, bytes });
+            self.read = 0;
+        }
+    }
+
+    fn over(&mut self) {
+        self.is_over = true;
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, BodyError>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(match ready!(self.stream.poll_part(cx)) {
+            Part::Data(bytes, flags) => {
+                self.took(bytes.len());
+                Some(compress::unpacked(bytes, flags).map(BodyFrame::data).ok_or(BodyError::Lost))
+            }
+            Part::Trailers(trailers) => {
+                self.over();
+                Some(Ok(BodyFrame::trailers(trailers)))
+            }
+            Part::End => {
+                self.over();
+                None
+            }
+            // A second head is nonsense.
+            Part::Head(_) => Some(Err(BodyError::Lost)),
+            Part::Reset(reason) => {
+                self.over();
+                Some(Err(reason.into()))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over || self.stream.is_read()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let whole = !self.stream.deafen() || self.is_over;
+        if let Some(owner) = &mut self.owner {
+            owner.release(whole);
+        } else if !whole {
+            self.link.post(&Frame::Stop { stream: self.id });
+        }
+    }
+}
+
+impl std::fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Incoming").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl From<Reason> for BodyError {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::Cancelled => Self::Cancelled,
+            Reason::Failed | Reason::Refused => Self::Failed,
+            Reason::Gone => Self::Gone,
+            Reason::Broken => Self::Lost,
+        }
+    }
+}
+
+/// What of a body is there at once: it travels with the head.
+#[derive(Debug, Default)]
+pub(crate) struct Opening {
+    pub(crate) data: Bytes,
+    pub(crate) trailers: Option<HeaderMap>,
+    /// Nothing follows.
+    pub(crate) end: bool,
+}
+
+/// Why a body was not sent to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SendFailure {
+    /// The other side wants no more, or is gone: nothing to do.
+    Unwanted,
+    /// The body failed: the other side must know.
+    Body,
+}
+
+impl From<LinkGone> for SendFailure {
+    fn from(_: LinkGone) -> Self {
+        Self::Unwanted
+    }
+}
+
+/// Looks once at what is there, and waits for nothing.
+pub(crate) async fn opening<B>(mut body: Pin<&mut B>) -> Result<Opening, B::Error>
+where
+    B: Body,
+{
+    if body.is_end_stream() {
+        return Ok(Opening { end: true, ..Opening::default() });
+    }
+    let first = std::future::poll_fn(|cx| Poll::Ready(body.as_mut().poll_frame(cx))).await;
+    Ok(match first {
+        Poll::Pending => Opening::default(),
+        Poll::Ready(None) => Opening { end: true, ..Opening::default() },
+        Poll::Ready(Some(frame)) => match frame?.into_data() {
+            Ok(mut data) => {
+                let data = data.copy_to_bytes(data.remaining());
+                Opening { data, trailers: None, end: body.is_end_stream() }
+            }
+            Err(other) => Opening { trailers: other.into_trailers().ok(), end: true, ..Opening::default() },
+        },
+    })
+}
+
+/// The sending half of a stream.
+#[derive(Debug)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) link: &'a Link,
+    pub(crate) id: u64,
+    pub(crate) stream: &'a Stream,
+    pub(crate) packing: Packing,
+}
+
+impl Outgoing<'_> {
+    /// Sends the head with what is there of the body, in one frame if that is small enough. Returns whether that was all.
+    pub(crate) async fn open(&self, head: Bytes, opening: &mut Opening) -> Result<bool, SendFailure> {
+        let first = opening.data.split_to(opening.data.len().min(self.packing.chunk));
+        let end = opening.end && opening.data.is_empty() && opening.trailers.is_none();
+        // The window of a new stream is open: a chunk always fits.
+        let (body, flags) = compress::packed(first, end, self.packing.zstd);
+        self.stream.try_spend(body.len());
+        self.link.send(&Frame::Head { stream: self.id, flags, head, body }).await?;
+        Ok(end)
+    }
+
+    /// Sends the rest: what the opening has left, then the body.
+    pub(crate) async fn rest<B>(&self, opening: Opening, body: Pin<&mut B>) -> Result<(), SendFailure>
+    where
+        B: Body,
+    {
+        let Opening { data, trailers, end } = opening;
+        if end && trailers.is_none() {
+            return self.data(data, true).await;
+        }
+        self.data(data, false).await?;
+        if let Some(trailers) = trailers {
+            return self.trailers(&trailers).await;
+        }
+        self.body(body).await
+    }
+
+    async fn body<B>(&self, mut body: Pin<&mut B>) -> Result<(), SendFailure>
+    where
+        B: Body,
+    {
+        loop {
+            let frame = tokio::select! {
+                frame = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)) => frame,
+                () = self.stream.unwanted() => return Err(SendFailure::Unwanted),
+            };
+            let Some(frame) = frame else { return self.end().await };
+            match frame.map_err(|_| SendFailure::Body)?.into_data() {
+                Ok(mut data) => {
+                    let end = body.is_end_stream();
+                    self.data(data.copy_to_bytes(data.remaining()), end).await?;
+                    if end {
+                        return Ok(());
+                    }
+                }
+                Err(other) => {
+                    if let Ok(trailers) = other.into_trailers() {
+                        return self.trailers(&trailers).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn data(&self, mut data: Bytes, end: bool) -> Result<(), SendFailure> {
+        if end && data.is_empty() {
+            return self.end().await;
+        }
+        while !data.is_empty() {
+            let piece = data.split_to(data.len().min(self.packing.chunk));
+            let (body, flags) = compress::packed(piece, end && data.is_empty(), self.packing.zstd);
+            if !self.stream.spend(body.len()).await {
+                return Err(SendFailure::Unwanted);
+            }
+            self.link.send(&Frame::Data { stream: self.id, flags, body }).await?;
+        }
+        Ok(())
+    }
+
+    async fn trailers(&self, trailers: &HeaderMap) -> Result<(), SendFailure> {
+        Ok(self.link.send(&Frame::Trailers { stream: self.id, block: put_trailers(trailers) }).await?)
+    }
+
+    async fn end(&self) -> Result<(), SendFailure> {
+        Ok(self.link.send(&Frame::Data { stream: self.id, flags: Flags::END, body: Bytes::new() }).await?)
+    }
+}

@@ -1,0 +1,20 @@
+//! A reverse proxy without configuration. A [`Router`] takes HTTP in and passes each request over glue to a [`Worker`],
+//! which needs no open port; neither knows an address of the other.
+
+mod announcement;
+mod body;
+mod compress;
+mod headers;
+mod hello;
+mod link;
+mod router;
+mod stream;
+mod tunnel;
+mod wire;
+mod worker;
+
+pub use announcement::Announcement;
+pub use body::{BodyError, Incoming};
+pub use hello::Hello;
+pub use router::{Listening, Router, RouterConfig, RouterError, Server, Strategy};
+pub use worker::{Serving, Worker, WorkerError};

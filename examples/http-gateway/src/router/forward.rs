@@ -1,0 +1,284 @@
+//! From a client's request to its answer: choose, pass on, and try again where that does no harm.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{COOKIE, HOST, HeaderValue, SET_COOKIE};
+use http::{Request, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use tokio::time::{Instant, timeout_at};
+
+use super::exchange::{Exchange, Failure};
+use super::group::Choice;
+use super::member::Taken;
+use super::problem::Problem;
+use super::registry::Wanted;
+use super::request::{self, BodyLimits, Fate, RequestBody};
+use super::{Inner, Router, seconds};
+use crate::body::{BodyError, Incoming, Opening, opening};
+use crate::headers::{self, Origin};
+use crate::tunnel;
+use crate::wire::{RequestHead, ResponseHead};
+
+/// What a client gets: of a worker, or of the router itself.
+#[derive(Debug)]
+pub enum ResponseBody {
+    /// It arrives over glue.
+    Remote(Incoming),
+    /// It is here.
+    Local(Full<Bytes>),
+}
+
+impl Router {
+    /// Passes a request on, and returns what a worker answers, or a problem.
+    pub(crate) async fn handle(
+        &self,
+        mut request: Request<hyper::body::Incoming>,
+        origin: Origin,
+    ) -> Response<ResponseBody> {
+        let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
+        let version = request.version();
+        let (parts, body) = request.into_parts();
+        let limits = self.inner.body_limits();
+        let (body, fate) = RequestBody::new(body, limits);
+        let head = request::head(parts, origin, self.inner.config.timeout());
+        let id = head.as_ref().ok().and_then(|head| head.headers.get(headers::REQUEST_ID).cloned());
+        let result = match head {
+            Ok(_) if body.is_too_large() => Err(Problem::BodyTooLarge),
+            Ok(head) => Job { inner: &self.inner, head, fate, upgrade }.run(body).await,
+            Err(problem) => Err(problem),
+        };
+        let text = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-");
+        let mut response = result.unwrap_or_else(|problem| problem.response(text).map(ResponseBody::Local));
+        headers::add_via(response.headers_mut(), version);
+        if let Some(id) = id {
+            response.headers_mut().entry(headers::REQUEST_ID).or_insert(id);
+        }
+        response
+    }
+}
+
+/// A request on its way.
+struct Job<'a> {
+    inner: &'a Arc<Inner>,
+    head: RequestHead,
+    fate: Arc<Fate>,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+}
+
+impl Job<'_> {
+    async fn run(mut self, body: RequestBody) -> Result<Response<ResponseBody>, Problem> {
+        let deadline = Instant::now() + Duration::from_millis(self.head.patience_ms);
+        let mut body = Some(body);
+        let begun = timeout_at(deadline, self.begin(&mut body)).await;
+        let (exchange, head) = begun.unwrap_or(Err(Problem::Deadline))?;
+        let cookie = self.cookie_for(exchange.worker());
+        let mut response = if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            self.switch(exchange, head)?
+        } else {
+            exchange.into_response(head).map(ResponseBody::Remote)
+        };
+        let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        headers::strip_hop_by_hop(response.headers_mut(), is_tunnel);
+        if let Some(cookie) = cookie {
+            response.headers_mut().append(SET_COOKIE, cookie);
+        }
+        Ok(response)
+    }
+
+    /// Tries until a worker answers.
+    async fn begin(
+        &mut self,
+        body: &mut Option<RequestBody>,
+    ) -> Result<(Exchange, ResponseHead), Problem> {
+        let first = self.opening(body).await?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let taken = self.choose().await?;
+            // A deadline of the worker's own holds for it alone: the next one has another.
+            let own = Duration::from_millis(taken.0.announcement.timeout_ms);
+            let Some(exchange) = Exchange::new(taken, self.inner.packing) else { return Err(Problem::NoWorker) };
+            let attempt = self.attempt(exchange, &first, body);
+            let result = if own.is_zero() {
+                attempt.await
+            } else {
+                tokio::time::timeout(own, attempt).await.map_err(|_| Problem::Deadline)?
+            };
+            let failure = match result {
+                Ok(begun) => return Ok(begun),
+                Err(failure) => failure,
+            };
+            if let Some(problem) = self.fate.problem() {
+                return Err(problem);
+            }
+            let is_safe = match failure {
+                // Nothing of it was done.
+                Failure::Refused => true,
+                Failure::Lost => headers::is_idempotent(&self.head.method),
+                Failure::Failed | Failure::Nonsense => false,
+            };
+            // A body that was sent is gone.
+            let is_whole = first.end || self.head.upgrade;
+            if !is_safe || !is_whole || tries >= self.inner.config.attempts {
+                return Err(failure.into());
+            }
+            self.inner.note_retry();
+        }
+    }
+
+    async fn opening(&self, body: &mut Option<RequestBody>) -> Result<Opening, Problem> {
+        // What follows an upgrade's head is not read here.
+        if self.head.upgrade {
+            return Ok(Opening::default());
+        }
+        let Some(body) = body else { return Ok(Opening::default()) };
+        opening(Pin::new(body)).await.map_err(|_| self.fate.problem().unwrap_or(Problem::Malformed("the body")))
+    }
+
+    async fn attempt(
+        &self,
+        mut exchange: Exchange,
+        first: &Opening,
+        body: &mut Option<RequestBody>,
+    ) -> Result<(Exchange, ResponseHead), Failure> {
+        // A copy of references: the data is there for another try.
+        let mut copy = Opening { data: first.data.clone(), trailers: first.trailers.clone(), end: first.end };
+        let is_all = exchange.begin(&self.head, &mut copy).await?;
+        if !is_all && !self.head.upgrade {
+            exchange.pump(copy, body.take().filter(|_| !first.end));
+        }
+        match exchange.answer().await {
+            Ok(head) => Ok((exchange, head)),
+            Err(failure) => {
+                exchange.note_failure();
+                Err(failure)
+            }
+        }
+    }
+
+    async fn choose(&self) -> Result<Taken, Problem> {
+        match self.look() {
+            Choice::Taken(taken) => return Ok(taken),
+            Choice::Nobody => return Err(self.nobody()),
+            Choice::Busy => {}
+        }
+        let _place = self.inner.queue.try_acquire().map_err(|_| Problem::Busy)?;
+        let give_up = Instant::now() + seconds(self.inner.config.queue_seconds);
+        loop {
+            // Made before the look, so that a place which comes between the look and the wait is not missed.
+            let released = self.inner.released.notified();
+            match self.look() {
+                Choice::Taken(taken) => return Ok(taken),
+                Choice::Nobody => return Err(self.nobody()),
+                Choice::Busy => timeout_at(give_up, released).await.map_err(|_| Problem::Busy)?,
+            }
+        }
+    }
+
+    fn look(&self) -> Choice {
+        let text = |name: &http::HeaderName| self.head.headers.get(name).and_then(|value| value.to_str().ok());
+        let config = &self.inner.config;
+        let wanted = Wanted {
+            ids: text(&headers::FUYUU_IDS).filter(|ids| !ids.trim().is_empty()),
+            host: text(&HOST).unwrap_or_default(),
+            path: self.head.target.path(),
+            method: self.head.method.as_str(),
+            key: config.sticky_header.as_ref().and_then(|name| self.head.headers.get(name)?.to_str().ok()),
+            worker: config.sticky_cookie.as_ref().and_then(|name| self.cookie(name)),
+        };
+        self.inner.registry.choose(&wanted, config.strategy)
+    }
+
+    fn nobody(&self) -> Problem {
+        if self.head.headers.contains_key(headers::FUYUU_IDS) { Problem::UnknownId } else { Problem::NoWorker }
+    }
+
+    fn cookie(&self, name: &str) -> Option<&str> {
+        let fields = self.head.headers.get_all(COOKIE).into_iter().filter_map(|field| field.to_str().ok());
+        let mut pairs = fields.flat_map(|field| field.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// Tells the client which worker it has, unless it knows.
+    fn cookie_for(&self, worker: &str) -> Option<HeaderValue> {
+        let name = self.inner.config.sticky_cookie.as_ref()?;
+        let is_known = self.cookie(name) == Some(worker);
+        (!is_known).then(|| HeaderValue::from_str(&format!("{name}={worker}; Path=/; HttpOnly")).ok()).flatten()
+    }
+
+    /// The client goes on with another protocol: its bytes pass as they are.
+    fn switch(
+        &mut self,
+        mut exchange: Exchange,
+        head: ResponseHead,
+    ) -> Result<Response<ResponseBody>, Problem> {
+        let upgrade = self.upgrade.take().ok_or(Problem::Nonsense)?;
+        tokio::spawn(async move {
+            let Ok(upgraded) = upgrade.await else { return };
+            let incoming = exchange.incoming().owned_by(tunnel::Kept);
+            if tunnel::run(upgraded, incoming, &exchange.out()).await.is_ok() {
+                exchange.complete();
+            }
+        });
+        let mut response = Response::new(ResponseBody::Local(Full::default()));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        Ok(response)
+    }
+}
+
+impl Inner {
+    fn body_limits(&self) -> BodyLimits {
+        let most_bytes = self.config.max_body_bytes;
+        BodyLimits { most_bytes, stall: seconds(self.config.body_stall_seconds) }
+    }
+
+    fn note_retry(&self) {
+        tracing::debug!("trying another worker");
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Lost => Self::WorkerLost,
+            Failure::Refused => Self::Busy,
+            Failure::Failed => Self::WorkerFailed,
+            Failure::Nonsense => Self::Nonsense,
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Remote(body) => Pin::new(body).poll_frame(cx),
+            Self::Local(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Remote(body) => body.is_end_stream(),
+            Self::Local(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Remote(body) => body.size_hint(),
+            Self::Local(body) => body.size_hint(),
+        }
+    }
+}
