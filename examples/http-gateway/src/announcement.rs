@@ -34,7 +34,10 @@ pub struct Announcement {
     /// How long a router waits for a response to begin, in milliseconds. Default 0: as the router is configured.
     #[serde(default)]
     pub timeout_ms: u64,
-    /// It finishes what it has, and takes no more.
+    /// It can serve now. Default true.
+    #[serde(default = "yes")]
+    pub ready: bool,
+    /// It finishes what it has, and takes no more: there is no way back.
     #[serde(default)]
     pub draining: bool,
 }
@@ -52,8 +55,15 @@ impl Announcement {
             version: String::new(),
             capacity: 0,
             timeout_ms: 0,
+            ready: true,
             draining: false,
         }
+    }
+
+    /// Whether it takes requests now.
+    #[must_use]
+    pub const fn is_available(&self) -> bool {
+        self.ready && !self.draining
     }
 
     /// Whether a request could choose it: an id is a word without blanks and commas.
@@ -87,6 +97,10 @@ fn is_word(id: &str) -> bool {
 
 const fn one() -> u32 {
     1
+}
+
+const fn yes() -> bool {
+    true
 }
 
 const MOST_WEIGHT: u32 = 100;

@@ -1,6 +1,7 @@
 //! A reverse proxy without configuration. A [`Router`] takes HTTP in and passes each request over glue to a [`Worker`],
 //! which needs no open port; neither knows an address of the other.
 
+mod agent;
 mod announcement;
 mod body;
 mod compress;
@@ -10,11 +11,13 @@ mod link;
 mod router;
 mod stream;
 mod tunnel;
+mod upgrade;
 mod wire;
 mod worker;
 
+pub use agent::{Agent, AgentBody, Target, TargetError};
 pub use announcement::Announcement;
 pub use body::{BodyError, Incoming};
 pub use hello::Hello;
-pub use router::{Listening, Router, RouterConfig, RouterError, Server, Strategy};
-pub use worker::{Serving, Worker, WorkerError};
+pub use router::{Listening, ResponseBody, Router, RouterConfig, RouterError, Server, Strategy};
+pub use worker::{Announcer, Serving, Worker, WorkerError};

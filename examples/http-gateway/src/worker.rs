@@ -113,9 +113,10 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Tells routers something else about this worker. What is not sound is not told.
-    pub fn announce(&self, change: impl FnOnce(&mut Announcement)) {
-        self.inner.announce(change);
+    /// By which others change what this worker tells of itself.
+    #[must_use]
+    pub fn announcer(&self) -> Announcer {
+        Announcer(Arc::clone(&self.inner))
     }
 
     /// Requests that are being served.
@@ -138,6 +139,17 @@ impl Serving {
         self.token = None;
         self.inbox = None;
         self.inner.links().drain().for_each(|(_, gate)| gate.link.close());
+    }
+}
+
+/// Changes what a worker tells of itself.
+#[derive(Clone, Debug)]
+pub struct Announcer(Arc<Inner>);
+
+impl Announcer {
+    /// Tells all routers, if it is a change and sound.
+    pub fn announce(&self, change: impl FnOnce(&mut Announcement)) {
+        self.0.announce(change);
     }
 }
 

@@ -10,12 +10,15 @@ use http::header::{COOKIE, HOST, HeaderValue, SET_COOKIE};
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::exchange::{Exchange, Failure};
 use super::group::Choice;
 use super::member::Taken;
 use super::problem::Problem;
+use super::record::Record;
 use super::registry::Wanted;
 use super::request::{self, BodyLimits, Fate, RequestBody};
 use super::{Inner, Router, seconds};
@@ -26,11 +29,17 @@ use crate::wire::{RequestHead, ResponseHead};
 
 /// What a client gets: of a worker, or of the router itself.
 #[derive(Debug)]
-pub enum ResponseBody {
+pub struct ResponseBody {
+    from: Source,
+    record: Record,
+}
+
+#[derive(Debug)]
+enum Source {
     /// It arrives over glue.
-    Remote(Incoming),
+    Worker(Incoming),
     /// It is here.
-    Local(Full<Bytes>),
+    Router(Full<Bytes>),
 }
 
 impl Router {
@@ -40,26 +49,39 @@ impl Router {
         mut request: Request<hyper::body::Incoming>,
         origin: Origin,
     ) -> Response<ResponseBody> {
-        let upgrade = request.extensions_mut().remove::<hyper::upgrade::OnUpgrade>();
+        let inner = &self.inner;
+        let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let version = request.version();
         let (parts, body) = request.into_parts();
-        let limits = self.inner.body_limits();
-        let (body, fate) = RequestBody::new(body, limits);
-        let head = request::head(parts, origin, self.inner.config.timeout());
+        let (body, fate) = RequestBody::new(body, inner.body_limits());
+        let mut record = Record::new(&inner.metrics, inner.log.as_ref(), Arc::clone(&fate));
+        record.request(origin, &parts.method, &parts.uri, version);
+        let head = request::head(parts, origin, inner.config.timeout());
         let id = head.as_ref().ok().and_then(|head| head.headers.get(headers::REQUEST_ID).cloned());
+        let text = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-");
+        record.set_id(text);
         let result = match head {
             Ok(_) if body.is_too_large() => Err(Problem::BodyTooLarge),
-            Ok(head) => Job { inner: &self.inner, head, fate, upgrade }.run(body).await,
+            Ok(head) => Job { inner, head, fate, upgrade }.run(body).await,
             Err(problem) => Err(problem),
         };
-        let text = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-");
-        let mut response = result.unwrap_or_else(|problem| problem.response(text).map(ResponseBody::Local));
+        let (worker, mut response) = match result {
+            Ok(answer) => (Some(answer.worker), answer.response),
+            Err(problem) => (None, problem.response(text).map(Source::Router)),
+        };
+        record.answer(worker, response.status());
         headers::add_via(response.headers_mut(), version);
         if let Some(id) = id {
             response.headers_mut().entry(headers::REQUEST_ID).or_insert(id);
         }
-        response
+        response.map(|from| ResponseBody { from, record })
     }
+}
+
+/// What a worker answered.
+struct Answer {
+    worker: String,
+    response: Response<Source>,
 }
 
 /// A request on its way.
@@ -67,32 +89,33 @@ struct Job<'a> {
     inner: &'a Arc<Inner>,
     head: RequestHead,
     fate: Arc<Fate>,
-    upgrade: Option<hyper::upgrade::OnUpgrade>,
+    upgrade: Option<OnUpgrade>,
 }
 
 impl Job<'_> {
-    async fn run(mut self, body: RequestBody) -> Result<Response<ResponseBody>, Problem> {
+    async fn run(mut self, body: RequestBody) -> Result<Answer, Problem> {
         let deadline = Instant::now() + Duration::from_millis(self.head.patience_ms);
         let mut body = Some(body);
         let begun = timeout_at(deadline, self.begin(&mut body)).await;
         let (exchange, head) = begun.unwrap_or(Err(Problem::Deadline))?;
-        let cookie = self.cookie_for(exchange.worker());
+        let worker = exchange.worker().to_owned();
+        let cookie = self.cookie_for(&worker);
         let mut response = if head.status == StatusCode::SWITCHING_PROTOCOLS {
             self.switch(exchange, head)?
         } else {
-            exchange.into_response(head).map(ResponseBody::Remote)
+            exchange.into_response(head).map(Source::Worker)
         };
         let is_tunnel = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         headers::strip_hop_by_hop(response.headers_mut(), is_tunnel);
         if let Some(cookie) = cookie {
             response.headers_mut().append(SET_COOKIE, cookie);
         }
-        Ok(response)
+        Ok(Answer { worker, response })
     }
 
     /// Tries until a worker answers.
     async fn begin(
-        &mut self,
+        &self,
         body: &mut Option<RequestBody>,
     ) -> Result<(Exchange, ResponseHead), Problem> {
         let first = self.opening(body).await?;
@@ -127,7 +150,7 @@ impl Job<'_> {
             if !is_safe || !is_whole || tries >= self.inner.config.attempts {
                 return Err(failure.into());
             }
-            self.inner.note_retry();
+            self.inner.metrics.retries.inc();
         }
     }
 
@@ -167,7 +190,7 @@ impl Job<'_> {
             Choice::Nobody => return Err(self.nobody()),
             Choice::Busy => {}
         }
-        let _place = self.inner.queue.try_acquire().map_err(|_| Problem::Busy)?;
+        let _place = self.inner.wait_in_queue()?;
         let give_up = Instant::now() + seconds(self.inner.config.queue_seconds);
         loop {
             // Made before the look, so that a place which comes between the look and the wait is not missed.
@@ -216,7 +239,7 @@ impl Job<'_> {
         &mut self,
         mut exchange: Exchange,
         head: ResponseHead,
-    ) -> Result<Response<ResponseBody>, Problem> {
+    ) -> Result<Response<Source>, Problem> {
         let upgrade = self.upgrade.take().ok_or(Problem::Nonsense)?;
         tokio::spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
@@ -225,7 +248,7 @@ impl Job<'_> {
                 exchange.complete();
             }
         });
-        let mut response = Response::new(ResponseBody::Local(Full::default()));
+        let mut response = Response::new(Source::Router(Full::default()));
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         Ok(response)
@@ -238,8 +261,23 @@ impl Inner {
         BodyLimits { most_bytes, stall: seconds(self.config.body_stall_seconds) }
     }
 
-    fn note_retry(&self) {
-        tracing::debug!("trying another worker");
+    /// A place in the queue, if there is one.
+    fn wait_in_queue(&self) -> Result<Place<'_>, Problem> {
+        let permit = self.queue.try_acquire().map_err(|_| Problem::Busy)?;
+        self.metrics.waiting.inc();
+        Ok(Place { inner: self, _permit: permit })
+    }
+}
+
+/// A place in the queue.
+struct Place<'a> {
+    inner: &'a Inner,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.inner.metrics.waiting.dec();
     }
 }
 
@@ -262,23 +300,31 @@ impl Body for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match self.get_mut() {
-            Self::Remote(body) => Pin::new(body).poll_frame(cx),
-            Self::Local(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        let this = self.get_mut();
+        let polled = match &mut this.from {
+            Source::Worker(body) => Pin::new(body).poll_frame(cx),
+            Source::Router(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+        };
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => this.record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(None) => this.record.is_whole = true,
+            _ => {}
         }
+        this.record.is_whole |= this.is_end_stream();
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Remote(body) => body.is_end_stream(),
-            Self::Local(body) => body.is_end_stream(),
+        match &self.from {
+            Source::Worker(body) => body.is_end_stream(),
+            Source::Router(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Remote(body) => body.size_hint(),
-            Self::Local(body) => body.size_hint(),
+        match &self.from {
+            Source::Worker(body) => body.size_hint(),
+            Source::Router(body) => body.size_hint(),
         }
     }
 }

@@ -69,7 +69,7 @@ impl Group {
         let len = self.schedule.len();
         for at in (0..len).map(|step| (first % len + step) % len) {
             let Some(member) = self.member(at) else { continue };
-            if member.announcement.draining || !member.serves(method) {
+            if !member.announcement.is_available() || !member.serves(method) {
                 continue;
             }
             is_served = true;
@@ -133,7 +133,7 @@ fn schedule(members: &[Arc<Member>]) -> Vec<u32> {
 /// Not for secrets: the standard library seeds each hasher state anew.
 fn random() -> usize {
     use std::hash::BuildHasher;
-    std::collections::hash_map::RandomState::new().hash_one(0) as usize
+    usize::try_from(std::collections::hash_map::RandomState::new().hash_one(0) >> 33).unwrap_or(0)
 }
 
 /// Up to so many all are looked at: 64 loads of memory cost about 0.2 microseconds.

@@ -71,7 +71,7 @@ impl Member {
 
     /// Takes one of its places, if it has one and is there.
     pub(crate) fn take(self: &Arc<Self>) -> Option<Taken> {
-        if self.announcement.draining || self.load.is_gone() {
+        if !self.announcement.is_available() || self.load.is_gone() {
             return None;
         }
         let before = self.load.outstanding.fetch_add(1, Ordering::SeqCst);

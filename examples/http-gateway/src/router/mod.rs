@@ -4,7 +4,9 @@ mod exchange;
 mod forward;
 mod group;
 mod member;
+mod metrics;
 mod problem;
+mod record;
 mod registry;
 mod request;
 mod serve;
@@ -17,8 +19,11 @@ use glue_endpoint::{CallbackSubscription, Endpoint, PublishError, SubscribeError
 use serde::Deserialize;
 use tokio::sync::Notify;
 
+pub use self::forward::ResponseBody;
 pub use self::group::Strategy;
 pub use self::serve::{Listening, Server};
+use self::metrics::Metrics;
+use self::record::AccessLog;
 use self::registry::Registry;
 use self::workers::Workers;
 use crate::compress::Packing;
@@ -99,7 +104,10 @@ pub struct Router {
 struct Inner {
     config: RouterConfig,
     packing: Packing,
+    endpoint: Endpoint,
     registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    log: Option<AccessLog>,
     /// Told when a worker has capacity again, or comes.
     released: Arc<Notify>,
     queue: tokio::sync::Semaphore,
@@ -128,7 +136,9 @@ impl Router {
         let watch = tokio::spawn(workers.watch(events));
         let queue = tokio::sync::Semaphore::new(config.queue_length);
         let packing = Packing::default();
-        let inner = Inner { config, packing, registry, released, queue, _inbox: inbox, _token: token, watch };
+        let metrics = Arc::new(Metrics::new());
+        let (log, _inbox, _token) = (None, inbox, token);
+        let inner = Inner { config, packing, endpoint, registry, metrics, log, released, queue, _inbox, _token, watch };
         Ok(Self { inner: Arc::new(inner) })
     }
 

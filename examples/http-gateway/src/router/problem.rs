@@ -22,8 +22,6 @@ pub(crate) enum Problem {
     NoWorker,
     #[error("all workers are busy")]
     Busy,
-    #[error("the router is shutting down")]
-    Draining,
     #[error("the worker was lost before it answered")]
     WorkerLost,
     #[error("the worker failed before it answered")]
@@ -41,7 +39,7 @@ impl Problem {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
-            Self::UnknownId | Self::NoWorker | Self::Busy | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UnknownId | Self::NoWorker | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::WorkerLost | Self::WorkerFailed | Self::Nonsense => StatusCode::BAD_GATEWAY,
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
         }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
+use hyper::upgrade::OnUpgrade;
 use tower_service::Service;
 
 use super::Inner;
@@ -24,6 +26,16 @@ pub(super) struct Call {
     id: u64,
     stream: Arc<Stream>,
     outcome: Outcome,
+}
+
+/// What the answer depends on.
+#[derive(Debug)]
+struct Asked {
+    is_upgrade: bool,
+    /// Without a body.
+    is_head: bool,
+    /// Our end of it.
+    upgrade: Option<OnUpgrade>,
 }
 
 /// How a request ended here.
@@ -62,14 +74,20 @@ impl Call {
         B: Body + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        let Ok((request, upgrade)) = self.request(head, flags) else { return Outcome::Failed };
+        let Ok((mut request, mut asked)) = self.request(head, flags) else { return Outcome::Failed };
+        if asked.is_upgrade
+            && let Some((near, far)) = crate::upgrade::pair().await
+        {
+            asked.upgrade = Some(near);
+            request.extensions_mut().insert(far);
+        }
         let ready = std::future::poll_fn(|cx| service.poll_ready(cx)).await;
         let response = match ready {
             Ok(()) => service.call(request).await,
             Err(error) => Err(error),
         };
         match response {
-            Ok(response) => self.respond(response, upgrade).await,
+            Ok(response) => self.respond(response, asked).await,
             Err(error) => {
                 tracing::debug!("the service failed: {error}");
                 Outcome::Failed
@@ -77,7 +95,7 @@ impl Call {
         }
     }
 
-    fn request(&self, head: Bytes, flags: Flags) -> Result<(Request<Incoming>, bool), Malformed> {
+    fn request(&self, head: Bytes, flags: Flags) -> Result<(Request<Incoming>, Asked), Malformed> {
         let head = RequestHead::decode(head)?;
         let length = if flags.end && !flags.zstd { None } else { headers::content_length(&head.headers) };
         // What follows an upgrade's head is no body: the tunnel reads it.
@@ -86,26 +104,37 @@ impl Call {
         } else {
             Incoming::new(Arc::clone(&self.link), self.id, Arc::clone(&self.stream), length)
         };
+        let is_head = head.method == Method::HEAD;
+        let asked = Asked { is_upgrade: head.upgrade, is_head, upgrade: None };
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
         *request.uri_mut() = head.target;
         *request.version_mut() = head.version;
         *request.headers_mut() = head.headers;
-        Ok((request, head.upgrade))
+        Ok((request, asked))
     }
 
-    async fn respond<B>(&self, response: Response<B>, upgrade: bool) -> Outcome
+    async fn respond<B>(&self, response: Response<B>, asked: Asked) -> Outcome
     where
         B: Body + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        let is_tunnel = upgrade && response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let status = response.status();
+        let is_tunnel = asked.is_upgrade && status == StatusCode::SWITCHING_PROTOCOLS;
+        // Of an answer to HEAD the length is that of GET, which only the service knows.
+        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) || status.is_informational();
+        let has_length = !asked.is_head && !bodiless;
         let (mut parts, body) = response.into_parts();
         headers::strip_hop_by_hop(&mut parts.headers, is_tunnel);
+        if let Some(length) = body.size_hint().exact().filter(|_| has_length) {
+            parts.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+        }
         let head = ResponseHead { status: parts.status, headers: parts.headers }.encode();
         let out = Outgoing { link: &self.link, id: self.id, stream: &self.stream, packing: self.inner.packing };
         if is_tunnel {
-            let Some(upgrade) = parts.extensions.remove::<hyper::upgrade::OnUpgrade>() else { return Outcome::Failed };
+            // A service that is a client itself has an upgrade of its own to offer.
+            let upgrade = parts.extensions.remove::<OnUpgrade>().or(asked.upgrade);
+            let Some(upgrade) = upgrade else { return Outcome::Failed };
             return self.tunnel(head, upgrade).await;
         }
         let mut body = pin!(body);
@@ -122,7 +151,7 @@ impl Call {
         }
     }
 
-    async fn tunnel(&self, head: Bytes, upgrade: hyper::upgrade::OnUpgrade) -> Outcome {
+    async fn tunnel(&self, head: Bytes, upgrade: OnUpgrade) -> Outcome {
         let begin = Frame::Head { stream: self.id, flags: Flags::default(), head, body: Bytes::new() };
         if self.link.send(&begin).await.is_err() {
             return Outcome::Unwanted;
