@@ -8,8 +8,8 @@ use bytes::{Buf, Bytes};
 use http::HeaderMap;
 use http_body::{Body, Frame as BodyFrame, SizeHint};
 
-use crate::link::{Link, LinkGone};
 use crate::compress::{self, Packing};
+use crate::link::{Link, LinkGone};
 use crate::stream::{Part, Stream, WINDOW};
 use crate::wire::{Flags, Frame, Reason, put_trailers};
 
@@ -86,10 +86,7 @@ impl Body for Incoming {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<BodyFrame<Bytes>, BodyError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<BodyFrame<Bytes>, BodyError>>> {
         if self.is_over {
             return Poll::Ready(None);
         }

@@ -7,9 +7,11 @@ mod body;
 mod compress;
 mod headers;
 mod hello;
+mod launch;
 mod link;
 mod router;
 mod stream;
+mod transfer;
 mod tunnel;
 mod upgrade;
 mod wire;
@@ -19,5 +21,9 @@ pub use agent::{Agent, AgentBody, Target, TargetError};
 pub use announcement::Announcement;
 pub use body::{BodyError, Incoming};
 pub use hello::Hello;
-pub use router::{Listening, ResponseBody, Router, RouterConfig, RouterError, Server, Strategy};
+pub use launch::{LaunchError, Launched};
+pub use router::{
+    Admin, Listening, ResponseBody, Router, RouterConfig, RouterError, Server, Strategy, TlsError, TlsFiles,
+};
+pub use transfer::{Compress, Transfer};
 pub use worker::{Announcer, Serving, Worker, WorkerError};

@@ -94,11 +94,6 @@ impl Link {
         self.lock().remove(&id);
     }
 
-    /// How many streams are open.
-    pub(crate) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

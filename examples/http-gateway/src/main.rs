@@ -1,29 +1,29 @@
 //! `http-gateway`: a router, an agent, or an example worker, configured by flags, the environment and a file.
 
 mod args;
+mod config;
 mod failure;
 mod run;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
-use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::Args;
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    let Err(failure) = start(&args) else { return ExitCode::SUCCESS };
+    let Err(failure) = start() else { return ExitCode::SUCCESS };
     eprintln!("http-gateway: {failure}");
     failure.exit_code()
 }
 
-fn start(args: &Args) -> Result<(), Failure> {
+fn start() -> Result<(), Failure> {
+    let args = Args::read()?;
     log_to_stderr()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run::run(args))
+    runtime.block_on(run::run(&args))
 }
 
 fn log_to_stderr() -> Result<(), Failure> {

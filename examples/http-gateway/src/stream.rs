@@ -96,6 +96,7 @@ impl Stream {
         }
     }
 
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "every poll function takes its context so")]
     pub(crate) fn poll_part(&self, cx: &mut Context<'_>) -> Poll<Part> {
         let mut state = self.lock();
         if let Some(part) = state.parts.pop_front() {
@@ -211,7 +212,7 @@ mod tests {
     fn who_sends_more_than_it_may_is_caught() {
         let stream = Stream::new();
         let most = Bytes::from(vec![0; WINDOW]);
-        assert_eq!(stream.put_data(most.clone(), Flags::default()), Ok(()));
+        assert_eq!(stream.put_data(most, Flags::default()), Ok(()));
         assert_eq!(stream.put_data(Bytes::from_static(b"x"), Flags::default()), Err(Overrun));
         stream.grant(1);
         assert_eq!(stream.put_data(Bytes::from_static(b"x"), Flags::END), Ok(()));

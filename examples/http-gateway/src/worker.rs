@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_endpoint::{CallbackSubscription, Endpoint, Item, PublishError, SubscribeError, Token, TokenError, TokenEvent};
+use glue_endpoint::{
+    CallbackSubscription, Endpoint, Item, PublishError, SubscribeError, Token, TokenError, TokenEvent,
+};
 use http::{Request, Response};
 use http_body::Body;
 use tokio::sync::Notify;
@@ -17,6 +19,7 @@ use crate::body::Incoming;
 use crate::compress::Packing;
 use crate::link::{Link, TYPE, instance, names};
 use crate::stream::Stream;
+use crate::transfer::Transfer;
 use crate::wire::{Flags, Frame, Reason};
 
 mod answer;
@@ -54,8 +57,10 @@ impl Worker {
         Self { endpoint, announcement, packing: Packing::default() }
     }
 
-    pub(crate) const fn packing(mut self, packing: Packing) -> Self {
-        self.packing = packing;
+    /// How bodies of responses pass.
+    #[must_use]
+    pub fn transfer(mut self, transfer: &Transfer) -> Self {
+        self.packing = transfer.packing();
         self
     }
 

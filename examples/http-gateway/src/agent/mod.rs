@@ -17,8 +17,8 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
-pub use self::target::{Target, TargetError};
 use self::target::Targets;
+pub use self::target::{Target, TargetError};
 use crate::body::{BodyError, Incoming};
 use crate::worker::Announcer;
 

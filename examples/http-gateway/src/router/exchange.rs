@@ -87,7 +87,9 @@ impl Exchange {
             Part::Reset(Reason::Failed) => Failure::Failed,
             // Our own body failed: the worker does not know yet.
             Part::Reset(Reason::Cancelled) => return Err(Failure::Failed),
-            Part::Reset(Reason::Broken) | Part::Data(..) | Part::Trailers(_) | Part::End => return Err(Failure::Nonsense),
+            Part::Reset(Reason::Broken) | Part::Data(..) | Part::Trailers(_) | Part::End => {
+                return Err(Failure::Nonsense);
+            }
         };
         self.is_over = true;
         Err(failure)

@@ -114,10 +114,7 @@ impl Job<'_> {
     }
 
     /// Tries until a worker answers.
-    async fn begin(
-        &self,
-        body: &mut Option<RequestBody>,
-    ) -> Result<(Exchange, ResponseHead), Problem> {
+    async fn begin(&self, body: &mut Option<RequestBody>) -> Result<(Exchange, ResponseHead), Problem> {
         let first = self.opening(body).await?;
         let mut tries = 0;
         loop {
@@ -235,11 +232,7 @@ impl Job<'_> {
     }
 
     /// The client goes on with another protocol: its bytes pass as they are.
-    fn switch(
-        &mut self,
-        mut exchange: Exchange,
-        head: ResponseHead,
-    ) -> Result<Response<Source>, Problem> {
+    fn switch(&mut self, mut exchange: Exchange, head: ResponseHead) -> Result<Response<Source>, Problem> {
         let upgrade = self.upgrade.take().ok_or(Problem::Nonsense)?;
         tokio::spawn(async move {
             let Ok(upgraded) = upgrade.await else { return };
@@ -296,17 +289,16 @@ impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let polled = match &mut this.from {
             Source::Worker(body) => Pin::new(body).poll_frame(cx),
             Source::Router(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
         };
         match &polled {
-            Poll::Ready(Some(Ok(frame))) => this.record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Poll::Ready(Some(Ok(frame))) => {
+                this.record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64)
+            }
             Poll::Ready(None) => this.record.is_whole = true,
             _ => {}
         }

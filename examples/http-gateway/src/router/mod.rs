@@ -1,5 +1,6 @@
 //! The router: takes HTTP in, chooses a worker, passes the request to it over glue.
 
+mod admin;
 mod exchange;
 mod forward;
 mod group;
@@ -10,6 +11,7 @@ mod record;
 mod registry;
 mod request;
 mod serve;
+mod tls;
 mod workers;
 
 use std::sync::Arc;
@@ -19,15 +21,18 @@ use glue_endpoint::{CallbackSubscription, Endpoint, PublishError, SubscribeError
 use serde::Deserialize;
 use tokio::sync::Notify;
 
+pub use self::admin::Admin;
 pub use self::forward::ResponseBody;
 pub use self::group::Strategy;
-pub use self::serve::{Listening, Server};
 use self::metrics::Metrics;
 use self::record::AccessLog;
 use self::registry::Registry;
+pub use self::serve::{Listening, Server};
+pub use self::tls::{TlsError, TlsFiles};
 use self::workers::Workers;
 use crate::compress::Packing;
 use crate::link::{TYPE, instance, names};
+use crate::transfer::Transfer;
 
 /// How a router treats requests. Every field has a default that works.
 #[derive(Clone, Debug, Deserialize)]
@@ -56,6 +61,8 @@ pub struct RouterConfig {
     pub max_header_bytes: usize,
     /// How long a head may take to arrive, in seconds. Default 10. Beyond, the connection is closed.
     pub header_seconds: f64,
+    /// Writes a line of JSON to standard output for each request. Default: no.
+    pub access_log: bool,
     /// Connections of clients. Default 10,000; each costs some 20 KiB. Beyond: 503.
     pub max_connections: usize,
 }
@@ -74,15 +81,19 @@ impl Default for RouterConfig {
             body_stall_seconds: 30.0,
             max_header_bytes: 64 << 10,
             header_seconds: 10.0,
+            access_log: false,
             max_connections: 10_000,
         }
     }
 }
 
 /// Why a router did not start.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RouterError {
+    /// The access log has no thread.
+    #[error("the access log did not start: {0}")]
+    Thread(std::io::Error),
     /// The endpoint can not publish.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -121,10 +132,11 @@ impl Router {
     ///
     /// # Errors
     /// [`RouterError`]; nothing is left running.
-    pub async fn start(endpoint: Endpoint, config: RouterConfig) -> Result<Self, RouterError> {
+    pub async fn start(endpoint: Endpoint, config: RouterConfig, transfer: Transfer) -> Result<Self, RouterError> {
         let name = instance(&endpoint);
         let (registry, released) = (Arc::new(Registry::default()), Arc::new(Notify::new()));
-        let workers = Arc::new(Workers::new(endpoint.clone(), name.clone(), Arc::clone(&registry), Arc::clone(&released)));
+        let workers =
+            Arc::new(Workers::new(endpoint.clone(), name.clone(), Arc::clone(&registry), Arc::clone(&released)));
         let (sink, runtime) = (Arc::clone(&workers), tokio::runtime::Handle::current());
         let on_item = move |item| {
             let _entered = runtime.enter();
@@ -135,9 +147,10 @@ impl Router {
         let events = endpoint.token_events(&format!("{}+", names::WORKERS))?;
         let watch = tokio::spawn(workers.watch(events));
         let queue = tokio::sync::Semaphore::new(config.queue_length);
-        let packing = Packing::default();
+        let packing = transfer.packing();
         let metrics = Arc::new(Metrics::new());
-        let (log, _inbox, _token) = (None, inbox, token);
+        let log = if config.access_log { Some(AccessLog::start().map_err(RouterError::Thread)?) } else { None };
+        let (_inbox, _token) = (inbox, token);
         let inner = Inner { config, packing, endpoint, registry, metrics, log, released, queue, _inbox, _token, watch };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -1,8 +1,8 @@
 //! One request in the books: metrics and access log.
 
 use std::io::Write;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode, Uri, Version};

@@ -52,12 +52,6 @@ impl Registry {
         }
     }
 
-    pub(crate) fn put_all(&self, all: impl IntoIterator<Item = Arc<Member>>) {
-        let mut members = self.members();
-        members.extend(all.into_iter().map(|member| (member.instance.clone(), member)));
-        self.rebuild(&members);
-    }
-
     pub(crate) fn remove(&self, instance: &str) -> Option<Arc<Member>> {
         let mut members = self.members();
         let removed = members.remove(instance);
@@ -148,7 +142,9 @@ impl Index {
         let exact = self.exact.get(&name);
         let wild = self.wild.iter().filter(move |(suffix, _)| name.ends_with(suffix.as_str())).map(|(_, paths)| paths);
         let tables = exact.into_iter().chain(wild).chain([&self.any]);
-        tables.flat_map(move |paths| paths.0.iter().filter(move |(prefix, _)| covers(prefix, path)).map(|(_, group)| group))
+        tables.flat_map(move |paths| {
+            paths.0.iter().filter(move |(prefix, _)| covers(prefix, path)).map(|(_, group)| group)
+        })
     }
 
     fn list(&self, ids: &str) -> Arc<Group> {

@@ -155,9 +155,7 @@ impl Frame {
             TRAILERS => Self::Trailers { stream, block: bytes },
             RESET => Self::Reset { stream, reason: Reason::from_byte(byte(&mut bytes)?) },
             STOP => Self::Stop { stream },
-            CREDIT => {
-                Self::Credit { stream, bytes: u32::try_from(varint(&mut bytes)?).map_err(|_| Malformed)? }
-            }
+            CREDIT => Self::Credit { stream, bytes: u32::try_from(varint(&mut bytes)?).map_err(|_| Malformed)? },
             _ => return Err(Malformed),
         })
     }

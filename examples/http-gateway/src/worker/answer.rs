@@ -122,7 +122,8 @@ impl Call {
         let status = response.status();
         let is_tunnel = asked.is_upgrade && status == StatusCode::SWITCHING_PROTOCOLS;
         // Of an answer to HEAD the length is that of GET, which only the service knows.
-        let bodiless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) || status.is_informational();
+        let bodiless =
+            [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status) || status.is_informational();
         let has_length = !asked.is_head && !bodiless;
         let (mut parts, body) = response.into_parts();
         headers::strip_hop_by_hop(&mut parts.headers, is_tunnel);
@@ -157,7 +158,8 @@ impl Call {
             return Outcome::Unwanted;
         }
         let Ok(upgraded) = upgrade.await else { return Outcome::Failed };
-        let incoming = Incoming::new(Arc::clone(&self.link), self.id, Arc::clone(&self.stream), None).owned_by(tunnel::Kept);
+        let incoming =
+            Incoming::new(Arc::clone(&self.link), self.id, Arc::clone(&self.stream), None).owned_by(tunnel::Kept);
         let out = Outgoing { link: &self.link, id: self.id, stream: &self.stream, packing: self.inner.packing };
         match tunnel::run(upgraded, incoming, &out).await {
             Ok(()) => Outcome::Answered,

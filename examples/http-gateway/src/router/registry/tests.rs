@@ -15,11 +15,12 @@ fn member(instance: usize, change: impl FnOnce(&mut Announcement)) -> Arc<Member
 
 fn registry(members: impl IntoIterator<Item = Arc<Member>>) -> Registry {
     let registry = Registry::default();
-    registry.put_all(members);
+    members.into_iter().for_each(|member| registry.put(member));
     registry
 }
 
-const ANY: Wanted<'static> = Wanted { ids: None, host: "a.example:80", path: "/x/y", method: "GET", key: None, worker: None };
+const ANY: Wanted<'static> =
+    Wanted { ids: None, host: "a.example:80", path: "/x/y", method: "GET", key: None, worker: None };
 
 /// The id of who is chosen, and its place.
 fn take(registry: &Registry, wanted: &Wanted<'_>, strategy: Strategy) -> Option<(String, Taken)> {
