@@ -10,6 +10,7 @@ use http_body::{Body, Frame as BodyFrame, SizeHint};
 
 use crate::compress::{self, Packing};
 use crate::link::{Link, LinkGone};
+use crate::relay::{Kept, Object, Relay};
 use crate::stream::{Part, Stream, WINDOW};
 use crate::wire::{Flags, Frame, Reason, put_trailers};
 
@@ -47,11 +48,41 @@ pub struct Incoming {
     length: Option<u64>,
     is_over: bool,
     owner: Option<Box<dyn Owner>>,
+    source: Source,
+}
+
+/// Where bodies come from that pass by way of an object store.
+#[derive(Debug, Default)]
+struct Source {
+    relay: Option<Relay>,
+    /// What is read now.
+    object: Option<Object>,
+    /// It goes when all is read.
+    deletes: bool,
+    kept: Option<Kept>,
+}
+
+impl Source {
+    fn open(&mut self, name: &[u8]) -> Option<()> {
+        let (relay, name) = (self.relay.as_ref()?, std::str::from_utf8(name).ok()?);
+        self.object = Some(relay.get(name));
+        if self.deletes {
+            self.kept = Some(Kept::new(relay.clone(), name.to_owned()));
+        }
+        Some(())
+    }
 }
 
 impl Incoming {
     pub(crate) fn new(link: Arc<Link>, id: u64, stream: Arc<Stream>, length: Option<u64>) -> Self {
-        Self { link, id, stream, read: 0, length, is_over: false, owner: None }
+        let source = Source::default();
+        Self { link, id, stream, read: 0, length, is_over: false, owner: None, source }
+    }
+
+    /// What of it is in a store is read from this one, and then deleted there if the store is so configured.
+    pub(crate) fn by_way_of(mut self, relay: Option<&Relay>, deletes: bool) -> Self {
+        self.source = Source { relay: relay.cloned(), deletes, ..Source::default() };
+        self
     }
 
     /// A body that has nothing.
@@ -80,6 +111,16 @@ impl Incoming {
     fn over(&mut self) {
         self.is_over = true;
     }
+
+    /// A piece of the object that is read, if there is one.
+    fn poll_object(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<BodyFrame<Bytes>, BodyError>>> {
+        let Some(object) = &mut self.source.object else { return Poll::Ready(None) };
+        let piece = ready!(object.poll_piece(cx));
+        if piece.is_none() {
+            self.source.object = None;
+        }
+        Poll::Ready(piece.map(|piece| piece.map(BodyFrame::data).map_err(|_| BodyError::Lost)))
+    }
 }
 
 impl Body for Incoming {
@@ -90,7 +131,16 @@ impl Body for Incoming {
         if self.is_over {
             return Poll::Ready(None);
         }
+        if let Some(piece) = ready!(self.poll_object(cx)) {
+            return Poll::Ready(Some(piece));
+        }
         Poll::Ready(match ready!(self.stream.poll_part(cx)) {
+            Part::Data(name, flags) if flags.relay => {
+                if self.source.open(&name).is_none() {
+                    return Poll::Ready(Some(Err(BodyError::Lost)));
+                }
+                return self.poll_frame(cx);
+            }
             Part::Data(bytes, flags) => {
                 self.took(bytes.len());
                 Some(compress::unpacked(bytes, flags).map(BodyFrame::data).ok_or(BodyError::Lost))
@@ -113,7 +163,7 @@ impl Body for Incoming {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over || self.stream.is_read()
+        self.is_over || (self.source.object.is_none() && self.stream.is_read())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -150,12 +200,21 @@ impl From<Reason> for BodyError {
 }
 
 /// What of a body is there at once: it travels with the head.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Opening {
     pub(crate) data: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
     /// Nothing follows.
     pub(crate) end: bool,
+    /// The data is the name of the object that has the body.
+    pub(crate) relay: bool,
+}
+
+impl Opening {
+    /// The body is in a store.
+    pub(crate) fn stored(name: &str) -> Self {
+        Self { data: Bytes::copy_from_slice(name.as_bytes()), trailers: None, end: true, relay: true }
+    }
 }
 
 /// Why a body was not sent to its end.
@@ -188,7 +247,7 @@ where
         Poll::Ready(Some(frame)) => match frame?.into_data() {
             Ok(mut data) => {
                 let data = data.copy_to_bytes(data.remaining());
-                Opening { data, trailers: None, end: body.is_end_stream() }
+                Opening { data, end: body.is_end_stream(), ..Opening::default() }
             }
             Err(other) => Opening { trailers: other.into_trailers().ok(), end: true, ..Opening::default() },
         },
@@ -210,7 +269,8 @@ impl Outgoing<'_> {
         let first = opening.data.split_to(opening.data.len().min(self.packing.chunk));
         let end = opening.end && opening.data.is_empty() && opening.trailers.is_none();
         // The window of a new stream is open: a chunk always fits.
-        let (body, flags) = compress::packed(first, end, self.packing.zstd);
+        let (body, mut flags) = compress::packed(first, end, self.packing.zstd && !opening.relay);
+        flags.relay = opening.relay;
         self.stream.try_spend(body.len());
         self.link.send(&Frame::Head { stream: self.id, flags, head, body }).await?;
         Ok(end)
@@ -221,7 +281,7 @@ impl Outgoing<'_> {
     where
         B: Body,
     {
-        let Opening { data, trailers, end } = opening;
+        let Opening { data, trailers, end, .. } = opening;
         if end && trailers.is_none() {
             return self.data(data, true).await;
         }

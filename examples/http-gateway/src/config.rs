@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use http_gateway::{Compress, RouterConfig, Transfer};
+use http_gateway::{Compress, RelayConfig, RouterConfig, Transfer};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -74,6 +74,15 @@ impl Default for StorageRelay {
     }
 }
 
+impl StorageRelay {
+    fn config(&self) -> RelayConfig {
+        let mut config = RelayConfig::new(&self.objstore_file);
+        config.threshold_bytes = self.threshold_bytes;
+        config.deletion = self.deletion;
+        config
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Telemetry {
@@ -127,15 +136,13 @@ impl Config {
         }
     }
 
-    pub(crate) fn policy(&self) -> LargeDataPolicy {
-        self.networking.large_data_policy
-    }
-
     pub(crate) fn transfer(&self) -> Transfer {
         let mut transfer = Transfer::default();
         transfer.compress = self.networking.compress;
-        if self.policy() == LargeDataPolicy::Split {
-            transfer.chunk_bytes = self.split.chunk_bytes;
+        match self.networking.large_data_policy {
+            LargeDataPolicy::None => {}
+            LargeDataPolicy::Split => transfer.chunk_bytes = self.split.chunk_bytes,
+            LargeDataPolicy::StorageRelay => transfer.relay = Some(self.storage_relay.config()),
         }
         transfer
     }

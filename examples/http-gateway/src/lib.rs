@@ -9,6 +9,7 @@ mod headers;
 mod hello;
 mod launch;
 mod link;
+mod relay;
 mod router;
 mod stream;
 mod transfer;
@@ -22,6 +23,7 @@ pub use announcement::Announcement;
 pub use body::{BodyError, Incoming};
 pub use hello::Hello;
 pub use launch::{LaunchError, Launched};
+pub use relay::{RelayConfig, RelayError};
 pub use router::{
     Admin, Listening, ResponseBody, Router, RouterConfig, RouterError, Server, Strategy, TlsError, TlsFiles,
 };

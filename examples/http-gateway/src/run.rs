@@ -86,7 +86,7 @@ async fn agent(args: &AgentArgs) -> Result<(), Failure> {
     let announcement = args.announce.announcement(&args.id);
     let endpoint = endpoint().await?;
     let launched = Launched::tell(&endpoint, &args.id, &announcement.labels).await?;
-    let serving = Worker::new(endpoint.clone(), announcement).transfer(&config.transfer()).serve(agent.clone()).await?;
+    let serving = Worker::new(endpoint.clone(), announcement).transfer(config.transfer()).serve(agent.clone()).await?;
     tracing::info!("{} serves {}", args.id, args.proxy_host.join(", "));
     let every = seconds(args.health_interval).max(LEAST_HEALTH_INTERVAL);
     tokio::select! {
@@ -100,7 +100,7 @@ async fn hello(args: &HelloArgs) -> Result<(), Failure> {
     let mut stop = Stop::watch()?;
     let config = Config::read(args.common.config.as_deref())?;
     let endpoint = endpoint().await?;
-    let worker = Worker::new(endpoint.clone(), args.announce.announcement(&args.name)).transfer(&config.transfer());
+    let worker = Worker::new(endpoint.clone(), args.announce.announcement(&args.name)).transfer(config.transfer());
     let serving = worker.serve(Hello::new(&args.name)).await?;
     tracing::info!("{} serves", args.name);
     stop.requested().await;

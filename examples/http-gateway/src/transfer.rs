@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::compress::Packing;
+use crate::relay::{Relay, RelayConfig, RelayError};
 use crate::stream::CHUNK;
 
 /// How bodies pass over glue. Both sides choose for what they send.
@@ -13,6 +14,8 @@ pub struct Transfer {
     pub compress: Compress,
     /// The largest piece of a body in one message, in bytes. Default 64 KiB; 1 KiB to 64 KiB.
     pub chunk_bytes: usize,
+    /// Bodies that are larger than its threshold go by way of a store. Default: none do.
+    pub relay: Option<RelayConfig>,
 }
 
 /// What bodies are packed with.
@@ -29,13 +32,19 @@ pub enum Compress {
 
 impl Default for Transfer {
     fn default() -> Self {
-        Self { compress: Compress::None, chunk_bytes: CHUNK }
+        Self { compress: Compress::None, chunk_bytes: CHUNK, relay: None }
     }
 }
 
 impl Transfer {
     pub(crate) fn packing(&self) -> Packing {
         Packing { chunk: self.chunk_bytes.clamp(LEAST_CHUNK, CHUNK), zstd: self.compress == Compress::Zstd }
+    }
+}
+
+impl Transfer {
+    pub(crate) fn relay(&self) -> Result<Option<Relay>, RelayError> {
+        self.relay.as_ref().map(Relay::open).transpose()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::announcement::Announcement;
 use crate::body::Incoming;
 use crate::compress::Packing;
 use crate::link::{Link, TYPE, instance, names};
+use crate::relay::{Relay, RelayError};
 use crate::stream::Stream;
 use crate::transfer::Transfer;
 use crate::wire::{Flags, Frame, Reason};
@@ -29,7 +30,7 @@ mod answer;
 pub struct Worker {
     endpoint: Endpoint,
     announcement: Announcement,
-    packing: Packing,
+    transfer: Transfer,
 }
 
 /// Why a worker did not start.
@@ -39,6 +40,9 @@ pub enum WorkerError {
     /// The announcement is not sound.
     #[error("the id `{0}`, or a rule of the announcement, is not sound")]
     Announcement(String),
+    /// There is no such store.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
     /// The endpoint can not publish.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -54,13 +58,13 @@ impl Worker {
     /// A worker on this endpoint, which may have several.
     #[must_use]
     pub fn new(endpoint: Endpoint, announcement: Announcement) -> Self {
-        Self { endpoint, announcement, packing: Packing::default() }
+        Self { endpoint, announcement, transfer: Transfer::default() }
     }
 
     /// How bodies of responses pass.
     #[must_use]
-    pub fn transfer(mut self, transfer: &Transfer) -> Self {
-        self.packing = transfer.packing();
+    pub fn transfer(mut self, transfer: Transfer) -> Self {
+        self.transfer = transfer;
         self
     }
 
@@ -87,7 +91,8 @@ impl Worker {
         let inner = Arc::new(Inner {
             name: name.clone(),
             endpoint: self.endpoint.clone(),
-            packing: self.packing,
+            packing: self.transfer.packing(),
+            relay: self.transfer.relay()?,
             announcement: Mutex::new(self.announcement),
             links: Mutex::default(),
             at_work: AtomicUsize::new(0),
@@ -169,6 +174,7 @@ struct Inner {
     name: String,
     endpoint: Endpoint,
     packing: Packing,
+    relay: Option<Relay>,
     announcement: Mutex<Announcement>,
     links: Mutex<HashMap<String, Gate>>,
     at_work: AtomicUsize,

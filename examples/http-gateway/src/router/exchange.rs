@@ -13,6 +13,7 @@ use crate::body::{Incoming, Opening, Outgoing, Owner, SendFailure};
 use crate::compress::Packing;
 use crate::headers;
 use crate::link::Link;
+use crate::relay::{Kept, Relay};
 use crate::stream::{Part, Stream};
 use crate::wire::{Frame, Reason, RequestHead, ResponseHead};
 
@@ -35,6 +36,9 @@ pub(crate) struct Exchange {
     stream: Arc<Stream>,
     taken: Taken,
     packing: Packing,
+    relay: Option<Relay>,
+    /// The body of the request, if it is in a store.
+    stored: Option<Arc<Kept>>,
     /// Sends the body.
     pump: Option<tokio::task::AbortHandle>,
     is_whole: bool,
@@ -43,14 +47,21 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(taken: Taken, packing: Packing) -> Option<Self> {
+    pub(crate) fn new(taken: Taken, packing: Packing, relay: Option<&Relay>) -> Option<Self> {
+        let relay = relay.cloned();
         let link = Arc::clone(taken.0.load.link.as_ref()?);
         let (id, stream) = link.open();
-        Some(Self { link, id, stream, taken, packing, pump: None, is_whole: false, is_over: false })
+        let (stored, pump) = (None, None);
+        Some(Self { link, id, stream, taken, packing, relay, stored, pump, is_whole: false, is_over: false })
     }
 
     pub(crate) fn worker(&self) -> &str {
         &self.taken.0.announcement.id
+    }
+
+    /// Needs this object until its end.
+    pub(crate) fn keep(&mut self, stored: Option<&Arc<Kept>>) {
+        self.stored = stored.cloned();
     }
 
     /// Sends the head, and what there is of the body. Returns whether that is all.
@@ -99,7 +110,9 @@ impl Exchange {
     pub(crate) fn into_response(self, head: ResponseHead) -> Response<Incoming> {
         let length = headers::content_length(&head.headers);
         self.taken.0.load.served.fetch_add(1, Ordering::Relaxed);
-        let body = Incoming::new(Arc::clone(&self.link), self.id, Arc::clone(&self.stream), length).owned_by(self);
+        let body = Incoming::new(Arc::clone(&self.link), self.id, Arc::clone(&self.stream), length)
+            .by_way_of(self.relay.as_ref(), true)
+            .owned_by(self);
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;

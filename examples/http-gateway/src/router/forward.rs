@@ -24,6 +24,7 @@ use super::request::{self, BodyLimits, Fate, RequestBody};
 use super::{Inner, Router, seconds};
 use crate::body::{BodyError, Incoming, Opening, opening};
 use crate::headers::{self, Origin};
+use crate::relay::{Kept, object_name};
 use crate::tunnel;
 use crate::wire::{RequestHead, ResponseHead};
 
@@ -115,14 +116,19 @@ impl Job<'_> {
 
     /// Tries until a worker answers.
     async fn begin(&self, body: &mut Option<RequestBody>) -> Result<(Exchange, ResponseHead), Problem> {
-        let first = self.opening(body).await?;
-        let mut tries = 0;
+        let mut first = self.opening(body).await?;
+        let (mut stored, mut tries) = (None, 0);
         loop {
             tries += 1;
             let taken = self.choose().await?;
             // A deadline of the worker's own holds for it alone: the next one has another.
             let own = Duration::from_millis(taken.0.announcement.timeout_ms);
-            let Some(exchange) = Exchange::new(taken, self.inner.packing) else { return Err(Problem::NoWorker) };
+            if let Some(kept) = self.store(&taken, &mut first, body).await? {
+                stored = Some(Arc::new(kept));
+            }
+            let exchange = Exchange::new(taken, self.inner.packing, self.inner.relay.as_ref());
+            let Some(mut exchange) = exchange else { return Err(Problem::NoWorker) };
+            exchange.keep(stored.as_ref());
             let attempt = self.attempt(exchange, &first, body);
             let result = if own.is_zero() {
                 attempt.await
@@ -160,6 +166,26 @@ impl Job<'_> {
         opening(Pin::new(body)).await.map_err(|_| self.fate.problem().unwrap_or(Problem::Malformed("the body")))
     }
 
+    /// Puts a large body into the store, if there is one; then only its name is sent.
+    async fn store(
+        &self,
+        taken: &Taken,
+        first: &mut Opening,
+        body: &mut Option<RequestBody>,
+    ) -> Result<Option<Kept>, Problem> {
+        let Some(relay) = &self.inner.relay else { return Ok(None) };
+        if first.relay || self.head.upgrade || !relay.wants(headers::content_length(&self.head.headers)) {
+            return Ok(None);
+        }
+        let Some(mut body) = body.take() else { return Ok(None) };
+        let name = object_name(&taken.0.announcement.id, &self.inner.name, "request");
+        let kept = Kept::new(relay.clone(), name);
+        let put = relay.put(&kept.name, std::mem::take(first), Pin::new(&mut body)).await;
+        put.map_err(|_| self.fate.problem().unwrap_or(Problem::Store))?;
+        *first = Opening::stored(&kept.name);
+        Ok(Some(kept))
+    }
+
     async fn attempt(
         &self,
         mut exchange: Exchange,
@@ -167,7 +193,7 @@ impl Job<'_> {
         body: &mut Option<RequestBody>,
     ) -> Result<(Exchange, ResponseHead), Failure> {
         // A copy of references: the data is there for another try.
-        let mut copy = Opening { data: first.data.clone(), trailers: first.trailers.clone(), end: first.end };
+        let mut copy = first.clone();
         let is_all = exchange.begin(&self.head, &mut copy).await?;
         if !is_all && !self.head.upgrade {
             exchange.pump(copy, body.take().filter(|_| !first.end));
@@ -297,7 +323,7 @@ impl Body for ResponseBody {
         };
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                this.record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64)
+                this.record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
             }
             Poll::Ready(None) => this.record.is_whole = true,
             _ => {}

@@ -32,6 +32,7 @@ pub use self::tls::{TlsError, TlsFiles};
 use self::workers::Workers;
 use crate::compress::Packing;
 use crate::link::{TYPE, instance, names};
+use crate::relay::{Relay, RelayError};
 use crate::transfer::Transfer;
 
 /// How a router treats requests. Every field has a default that works.
@@ -94,6 +95,9 @@ pub enum RouterError {
     /// The access log has no thread.
     #[error("the access log did not start: {0}")]
     Thread(std::io::Error),
+    /// There is no such store.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
     /// The endpoint can not publish.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -114,7 +118,9 @@ pub struct Router {
 #[derive(Debug)]
 struct Inner {
     config: RouterConfig,
+    name: String,
     packing: Packing,
+    relay: Option<Relay>,
     endpoint: Endpoint,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
@@ -147,11 +153,25 @@ impl Router {
         let events = endpoint.token_events(&format!("{}+", names::WORKERS))?;
         let watch = tokio::spawn(workers.watch(events));
         let queue = tokio::sync::Semaphore::new(config.queue_length);
-        let packing = transfer.packing();
+        let (packing, relay) = (transfer.packing(), transfer.relay()?);
         let metrics = Arc::new(Metrics::new());
         let log = if config.access_log { Some(AccessLog::start().map_err(RouterError::Thread)?) } else { None };
         let (_inbox, _token) = (inbox, token);
-        let inner = Inner { config, packing, endpoint, registry, metrics, log, released, queue, _inbox, _token, watch };
+        let inner = Inner {
+            name,
+            relay,
+            config,
+            packing,
+            endpoint,
+            registry,
+            metrics,
+            log,
+            released,
+            queue,
+            _inbox,
+            _token,
+            watch,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 

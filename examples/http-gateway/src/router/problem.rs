@@ -28,6 +28,8 @@ pub(crate) enum Problem {
     WorkerFailed,
     #[error("the worker sent something that is no answer")]
     Nonsense,
+    #[error("the object store failed")]
+    Store,
     #[error("no worker answered in time")]
     Deadline,
 }
@@ -40,7 +42,7 @@ impl Problem {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotImplemented => StatusCode::NOT_IMPLEMENTED,
             Self::UnknownId | Self::NoWorker | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::WorkerLost | Self::WorkerFailed | Self::Nonsense => StatusCode::BAD_GATEWAY,
+            Self::WorkerLost | Self::WorkerFailed | Self::Nonsense | Self::Store => StatusCode::BAD_GATEWAY,
             Self::Deadline => StatusCode::GATEWAY_TIMEOUT,
         }
     }

@@ -12,9 +12,10 @@ use hyper::upgrade::OnUpgrade;
 use tower_service::Service;
 
 use super::Inner;
-use crate::body::{Incoming, Outgoing, SendFailure, opening};
+use crate::body::{Incoming, Opening, Outgoing, SendFailure, opening};
 use crate::headers;
 use crate::link::Link;
+use crate::relay::object_name;
 use crate::stream::Stream;
 use crate::tunnel;
 use crate::wire::{Flags, Frame, Malformed, Reason, RequestHead, ResponseHead};
@@ -103,6 +104,7 @@ impl Call {
             Incoming::empty(Arc::clone(&self.link))
         } else {
             Incoming::new(Arc::clone(&self.link), self.id, Arc::clone(&self.stream), length)
+                .by_way_of(self.inner.relay.as_ref(), false)
         };
         let is_head = head.method == Method::HEAD;
         let asked = Asked { is_upgrade: head.upgrade, is_head, upgrade: None };
@@ -138,8 +140,16 @@ impl Call {
             let Some(upgrade) = upgrade else { return Outcome::Failed };
             return self.tunnel(head, upgrade).await;
         }
+        let length = body.size_hint().exact();
         let mut body = pin!(body);
         let Ok(mut first) = opening(body.as_mut()).await else { return Outcome::Failed };
+        if let Some(relay) = self.inner.relay.as_ref().filter(|relay| !asked.is_head && relay.wants(length)) {
+            let name = object_name(&self.inner.announced().id.clone(), &self.inner.name, "response");
+            if relay.put(&name, first, body.as_mut()).await.is_err() {
+                return Outcome::Failed;
+            }
+            first = Opening::stored(&name);
+        }
         let sent = match out.open(head, &mut first).await {
             Ok(true) => Ok(()),
             Ok(false) => out.rest(first, body).await,
