@@ -48,6 +48,7 @@ impl Relay {
 }
 
 impl Object {
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "as the other")]
     pub(crate) fn poll_piece(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, StoreFailure>>> {
         match self.0 {}
     }
