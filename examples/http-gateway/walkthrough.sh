@@ -129,7 +129,8 @@ fuyuu() {
     local admin
     admin=$(await_line hub 'operators at http://127\.0\.0\.1:[0-9]+' | grep -o 'http.*')
     ask "$admin/workers" | grep -q '"site":"north"' || fail "the agent's label is missing"
-    ask "$admin/metrics" | grep -q 'http_gateway_requests_total{worker="agent01",status="200"}' || fail "no metrics"
+    # A request is counted when its answer was handed over, a moment after curl has it.
+    await_answer 'http_gateway_requests_total{worker="agent01",status="200"}' "$admin/metrics"
     stop agent TERM || fail "the agent ended with $?"
     stop hub TERM || fail "the hub ended with $?"
 }

@@ -6,3 +6,4 @@ mod failure;
 mod fidelity;
 mod hostile;
 mod operations;
+mod processes;

@@ -135,3 +135,25 @@ fn who_drains_gets_nothing() {
     let registry = registry([member(1, |it| it.draining = true)]);
     assert!(matches!(registry.choose(&ANY, Strategy::RoundRobin), Choice::Nobody));
 }
+
+/// `cargo test --release -p http-gateway --lib -- --ignored --nocapture a_thousand`: the time is for people, no test.
+#[test]
+#[ignore = "a measurement"]
+fn a_thousand_agents_cost_a_choice_little() {
+    let registry = registry((0..1_000).map(|at| {
+        member(at, |it| {
+            it.weight = 1 + u32::try_from(at % 3).unwrap();
+            it.path_prefixes = vec![format!("/site/{}", at % 10), "/".to_owned()];
+        })
+    }));
+    let ids = Wanted { ids: Some("agent17, agent400,agent999"), ..ANY };
+    let deep = Wanted { path: "/site/7/x", ..ANY };
+    for strategy in [Strategy::RoundRobin, Strategy::LeastOutstanding, Strategy::Random] {
+        for (what, wanted) in [("any", &ANY), ("ids", &ids), ("path", &deep)] {
+            let before = std::time::Instant::now();
+            let chosen = self::ids(&registry, wanted, strategy, 1_000_000);
+            let nanos = before.elapsed().as_nanos() / chosen.len() as u128;
+            println!("{strategy:?}, {what}: {nanos} ns");
+        }
+    }
+}
