@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use crate::stream::CHUNK;
+use crate::stream::{CHUNK, MOST_CHUNK};
 use crate::wire::Flags;
 
 /// How bodies are cut and packed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Packing {
-    /// The largest piece, in bytes; at most 64 KiB.
+    /// The largest piece, in bytes; at most 128 KiB.
     pub(crate) chunk: usize,
     pub(crate) zstd: bool,
 }
@@ -37,7 +37,7 @@ pub(crate) fn unpacked(piece: Bytes, flags: Flags) -> Option<Bytes> {
     if !flags.zstd {
         return Some(piece);
     }
-    zstd::bulk::decompress(&piece, CHUNK).ok().map(Bytes::from)
+    zstd::bulk::decompress(&piece, MOST_CHUNK).ok().map(Bytes::from)
 }
 
 /// Shorter pieces fit into a datagram or two in any case.

@@ -118,12 +118,21 @@ impl Config {
         let explain = |reason: String| Failure::Configuration(format!("{}: {reason}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| explain(error.to_string()))?;
         let config = Self::parse(&text).map_err(explain)?;
+        config.check().map_err(explain)?;
         config.warn();
         Ok(config)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let (chunk, range) = (self.split.chunk_bytes, Transfer::CHUNK_BYTES);
+        if !range.contains(&chunk) {
+            return Err(format!("split.chunk_bytes = {chunk}: expected {} to {}", range.start(), range.end()));
+        }
+        Ok(())
     }
 
     /// What is known and means nothing here.
@@ -178,6 +187,14 @@ mod tests {
         assert_eq!((transfer.compress, transfer.chunk_bytes), (Compress::Zstd, 12_800));
         assert!(config.telemetry.enabled && config.storage_relay.deletion);
         assert_eq!(Config::parse("").unwrap().transfer(), Transfer::default());
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_an_error_that_names_it() {
+        for (text, is_sound) in [("128000", true), ("1023", false), ("131073", false)] {
+            let config = Config::parse(&format!("[split]\nchunk_bytes = {text}")).unwrap();
+            assert_eq!(config.check().is_ok(), is_sound, "{text}");
+        }
     }
 
     #[test]

@@ -201,8 +201,11 @@ impl State {
 /// process.
 pub(crate) const WINDOW: usize = 512 << 10;
 
-/// The largest piece of a body in one frame.
+/// The piece of a body in one frame, unless it is told otherwise. What is larger costs latency, and gains nothing.
 pub(crate) const CHUNK: usize = 64 << 10;
+
+/// The largest piece there may be: with it a window is still four.
+pub(crate) const MOST_CHUNK: usize = WINDOW / 4;
 
 #[cfg(test)]
 mod tests {
