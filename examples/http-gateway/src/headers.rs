@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Version};
 
 /// The length that the fields tell.
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
@@ -85,11 +85,6 @@ fn append_to_list(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(list) = HeaderValue::from_maybe_shared(bytes::Bytes::from(list)) {
         headers.insert(name, list);
     }
-}
-
-/// Whether a request may be sent again if it is not known what became of it.
-pub(crate) fn is_idempotent(method: &Method) -> bool {
-    method.is_idempotent()
 }
 
 pub(crate) const FUYUU_IDS: HeaderName = HeaderName::from_static("fuyuurouter-ids");

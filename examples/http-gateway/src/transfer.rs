@@ -44,7 +44,10 @@ impl Transfer {
     pub const CHUNK_BYTES: RangeInclusive<usize> = 1 << 10..=MOST_CHUNK;
 
     pub(crate) fn packing(&self) -> Packing {
-        Packing { chunk: self.chunk_bytes.clamp(*Self::CHUNK_BYTES.start(), *Self::CHUNK_BYTES.end()), zstd: self.compress == Compress::Zstd }
+        Packing {
+            chunk: self.chunk_bytes.clamp(*Self::CHUNK_BYTES.start(), *Self::CHUNK_BYTES.end()),
+            zstd: self.compress == Compress::Zstd,
+        }
     }
 }
 

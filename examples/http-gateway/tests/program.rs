@@ -16,7 +16,9 @@ fn help_teaches() {
     let output = run(&["--help"], &[]);
     assert_eq!(output.status.code(), Some(0));
     let help = text(&output.stdout);
-    for word in ["Examples:", "http-gateway hello worker-1", "FuyuuRouter-IDs", "GLUE_NETWORK_ID", "HTTP_GATEWAY_LISTEN"] {
+    for word in
+        ["Examples:", "http-gateway hello worker-1", "FuyuuRouter-IDs", "GLUE_NETWORK_ID", "HTTP_GATEWAY_LISTEN"]
+    {
         assert!(help.contains(word), "{word} is missing in:\n{help}");
     }
     for command in ["router", "agent", "hello"] {
@@ -30,7 +32,8 @@ fn what_is_not_known_is_status_2_and_named() {
     std::fs::write(&file, "[networking]\nformatt = \"json\"\n").unwrap();
     let path = file.to_str().unwrap();
     let agent = ["agent", "--id", "a", "--proxy-host"];
-    let cases: [(&[&str], &[(&str, &str)], &str); 7] = [
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 7] = [
         (&["router", "--config", path], &[], "formatt"),
         (&["router", "--config", "/no/such/file"], &[], "/no/such/file"),
         (&["router", "--listne", "x"], &[], "--listne"),

@@ -93,6 +93,14 @@ struct Job<'a> {
     upgrade: Option<OnUpgrade>,
 }
 
+/// What was tried in vain.
+#[derive(Debug, Default)]
+struct Tries {
+    lost: u32,
+    /// Since when there is no place.
+    refused: Option<Instant>,
+}
+
 impl Job<'_> {
     async fn run(mut self, body: RequestBody) -> Result<Answer, Problem> {
         let deadline = Instant::now() + Duration::from_millis(self.head.patience_ms);
@@ -117,9 +125,8 @@ impl Job<'_> {
     /// Tries until a worker answers.
     async fn begin(&self, body: &mut Option<RequestBody>) -> Result<(Exchange, ResponseHead), Problem> {
         let mut first = self.opening(body).await?;
-        let (mut stored, mut tries) = (None, 0);
+        let (mut stored, mut tries) = (None, Tries::default());
         loop {
-            tries += 1;
             let taken = self.choose().await?;
             // A deadline of the worker's own holds for it alone: the next one has another.
             let own = Duration::from_millis(taken.0.announcement.timeout_ms);
@@ -135,26 +142,38 @@ impl Job<'_> {
             } else {
                 tokio::time::timeout(own, attempt).await.map_err(|_| Problem::Deadline)?
             };
-            let failure = match result {
+            match result {
                 Ok(begun) => return Ok(begun),
-                Err(failure) => failure,
-            };
-            if let Some(problem) = self.fate.problem() {
-                return Err(problem);
+                // A body that was sent is gone.
+                Err(failure) => self.again(failure, first.end || self.head.upgrade, &mut tries).await?,
             }
-            let is_safe = match failure {
-                // Nothing of it was done.
-                Failure::Refused => true,
-                Failure::Lost => headers::is_idempotent(&self.head.method),
-                Failure::Failed | Failure::Nonsense => false,
-            };
-            // A body that was sent is gone.
-            let is_whole = first.end || self.head.upgrade;
-            if !is_safe || !is_whole || tries >= self.inner.config.attempts {
-                return Err(failure.into());
-            }
-            self.inner.metrics.retries.inc();
         }
+    }
+
+    /// Whether to try once more, after a while if there is nobody else; the problem, if not.
+    async fn again(&self, failure: Failure, is_whole: bool, tries: &mut Tries) -> Result<(), Problem> {
+        if let Some(problem) = self.fate.problem() {
+            return Err(problem);
+        }
+        let config = &self.inner.config;
+        let may_again = match failure {
+            // Nothing of it was done. Another router has the worker's last place, most likely.
+            Failure::Refused => {
+                let since = *tries.refused.get_or_insert_with(Instant::now);
+                tokio::time::sleep(REFUSED_PAUSE).await;
+                since.elapsed() < seconds(config.queue_seconds)
+            }
+            Failure::Lost => {
+                tries.lost += 1;
+                self.head.method.is_idempotent() && tries.lost < config.attempts
+            }
+            Failure::Failed | Failure::Nonsense => false,
+        };
+        if !may_again || !is_whole {
+            return Err(failure.into());
+        }
+        self.inner.metrics.retries.inc();
+        Ok(())
     }
 
     async fn opening(&self, body: &mut Option<RequestBody>) -> Result<Opening, Problem> {
@@ -346,3 +365,6 @@ impl Body for ResponseBody {
         }
     }
 }
+
+/// Until a worker that had no place is asked again. It told that within a round trip, and answers take longer than this.
+const REFUSED_PAUSE: Duration = Duration::from_millis(5);

@@ -28,6 +28,8 @@ pub(crate) fn head(parts: Parts, origin: Origin, patience: Duration) -> Result<R
     set_host(&mut fields, &uri, version)?;
     let upgrade = headers::wants_upgrade(&fields, version);
     headers::strip_hop_by_hop(&mut fields, upgrade);
+    // It was answered here, as soon as the body was wanted.
+    fields.remove(header::EXPECT);
     headers::add_forwarded(&mut fields, origin, version);
     let patience = asked_patience(&fields)?.unwrap_or(patience);
     let patience_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);

@@ -181,6 +181,8 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         self.link.forget(self.id);
+        // Who still reads the request's body, in a task of its own perhaps, gets no more of it.
+        self.stream.reset(Reason::Cancelled);
         if self.outcome == Outcome::Failed && !self.link.is_closed() {
             self.link.post(&Frame::Reset { stream: self.id, reason: Reason::Failed });
         }

@@ -187,3 +187,8 @@ impl http_body::Body for ChannelBody {
 pub(crate) fn full(text: impl Into<Bytes>) -> Full<Bytes> {
     Full::new(text.into())
 }
+
+/// Bytes of which each step of so many has another value than the last.
+pub(crate) fn pattern(len: usize, step: usize) -> Bytes {
+    (0..len).map(|at| u8::try_from(at / step % 251).unwrap()).collect()
+}

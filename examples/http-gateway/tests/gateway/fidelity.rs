@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::common::{World, channel, client, client_http2, full, service, within};
+use crate::common::{World, channel, client, client_http2, full, pattern, service, within};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Frame;
@@ -12,11 +12,10 @@ use http_body_util::{BodyExt, Empty, Full};
 use http_gateway::Incoming;
 use tokio::sync::{mpsc, oneshot};
 
+type Answer = std::future::Ready<Response<Empty<Bytes>>>;
+
 /// Hands requests to the test, and answers with nothing.
-fn spy() -> (
-    mpsc::UnboundedReceiver<Request<Incoming>>,
-    impl Fn(Request<Incoming>) -> std::future::Ready<Response<Empty<Bytes>>>,
-) {
+fn spy() -> (mpsc::UnboundedReceiver<Request<Incoming>>, impl Fn(Request<Incoming>) -> Answer) {
     let (sender, receiver) = mpsc::unbounded_channel();
     (receiver, move |request| {
         sender.send(request).unwrap();
@@ -90,7 +89,7 @@ async fn bodies_of_any_size_and_trailers_pass_both_ways() {
     let world = World::new().await;
     let _worker = world.worker("a", service(echo)).await;
     for size in [0, 1, 1_000, 65_535, 65_536, 65_537, 524_288, 524_289, 3_000_001] {
-        let sent: Bytes = (0..size).map(|at: u32| (at * 31 % 251) as u8).collect();
+        let sent = pattern(size, 1);
         let request = Request::post(world.url("/")).body(Full::new(sent.clone())).unwrap();
         let back = within(world.send(request).await.into_body().collect()).await.unwrap().to_bytes();
         assert!(back == sent, "{size} bytes came back as {}", back.len());

@@ -1,4 +1,5 @@
 //! The gateway as a whole: routers, workers and clients in this process, on the loopback.
+#![cfg(test)]
 
 mod agent;
 mod common;

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use http_gateway::{
@@ -12,7 +11,7 @@ use http_gateway::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::common::{World, full, service, within};
+use crate::common::{World, full, pattern, service, within};
 
 async fn echo(request: Request<Incoming>) -> Response<Incoming> {
     Response::new(request.into_body())
@@ -138,7 +137,9 @@ async fn a_certificate_that_changes_is_served_without_a_restart() {
     assert!(get_by_tls(&world, listening.address(), "one").await.is_some());
     install("two");
     within(async { while get_by_tls(&world, listening.address(), "two").await.is_none() {} }).await;
-    assert!(Server::new(world.router.clone()).tls(TlsFiles { cert: files.key.clone(), key: files.cert.clone() }).is_err());
+    assert!(
+        Server::new(world.router.clone()).tls(TlsFiles { cert: files.key.clone(), key: files.cert.clone() }).is_err()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,7 +178,7 @@ async fn packed_and_cut_bodies_are_the_same_at_the_end() {
     within(world.router.wait_for_workers(1)).await;
     // Exact multiples too: the original sent their last piece twice.
     for size in [4_999, 5_000, 5_001, 50_000, 1_000_000] {
-        let sent: Bytes = (0..size).map(|at: usize| (at / 100 % 251) as u8).collect();
+        let sent = pattern(size, 100);
         let request = Request::post(world.url("/")).body(Full::new(sent.clone())).unwrap();
         let back = within(world.send(request).await.into_body().collect()).await.unwrap().to_bytes();
         assert!(back == sent, "{size}");
@@ -190,7 +191,7 @@ async fn packed_and_cut_bodies_are_the_same_at_the_end() {
 
 #[cfg(feature = "storage-relay")]
 async fn post_and_get_half(world: &World, size: usize) {
-    let sent: Bytes = (0..size).map(|at| (at % 251) as u8).collect();
+    let sent = pattern(size, 1);
     let request = Request::post(world.url("/")).body(Full::new(sent.clone())).unwrap();
     let back = within(world.send(request).await.into_body().collect()).await.unwrap().to_bytes();
     assert!(back == sent[..size / 2], "{size}");
