@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use glue_endpoint::{Endpoint, PublishError, Publisher, Will, WillError};
+use glue_endpoint::{Endpoint, History, PublishError, Publisher, PublisherOptions, Will, WillError};
 
 /// An agent is there, until it says otherwise or dies: then its last will does.
 #[derive(Debug)]
@@ -26,7 +26,8 @@ pub enum LaunchError {
 }
 
 impl Launched {
-    /// Makes the will, then publishes `{agent_id, labels}` to `fuyuu-router/launch`.
+    /// Makes the will, then publishes `{agent_id, labels}` to `fuyuu-router/launch`, as soon as anybody has subscribed, or a
+    /// second has passed: who starts knows nobody yet. Who subscribes later may ask for the last message.
     ///
     /// # Errors
     /// [`LaunchError`]; nothing was published.
@@ -43,7 +44,10 @@ impl Launched {
         let packet = packet.to_string().into_bytes();
         let will = endpoint.will(TERMINATE, TYPE, LIFETIME, &packet)?;
         let terminate = endpoint.publisher(TERMINATE, TYPE)?;
-        endpoint.publish(LAUNCH, TYPE, LIFETIME, &packet).await?;
+        let launch = endpoint.publisher_with(LAUNCH, TYPE, PublisherOptions::new().history(History::Last(1)))?;
+        // Whether anybody has is no matter.
+        let _ = tokio::time::timeout(LISTENERS, launch.wait_for_subscribers(1)).await;
+        launch.publish(Duration::MAX, &packet).await?;
         Ok(Self { terminate, packet, _will: will })
     }
 
@@ -62,3 +66,6 @@ const TYPE: &str = "json";
 
 /// Who is out of reach for so long has missed it.
 const LIFETIME: Duration = Duration::from_secs(60);
+
+/// How long subscribers are waited for. They are known within an announcement or two.
+const LISTENERS: Duration = Duration::from_secs(1);

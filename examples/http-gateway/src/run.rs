@@ -85,9 +85,10 @@ async fn agent(args: &AgentArgs) -> Result<(), Failure> {
     let agent = Agent::new(args.targets()?);
     let announcement = args.announce.announcement(&args.id);
     let endpoint = endpoint().await?;
-    let launched = Launched::tell(&endpoint, &args.id, &announcement.labels).await?;
+    let labels = announcement.labels.clone();
     let serving = Worker::new(endpoint.clone(), announcement).transfer(config.transfer()).serve(agent.clone()).await?;
     tracing::info!("{} serves {}", args.id, args.proxy_host.join(", "));
+    let launched = Launched::tell(&endpoint, &args.id, &labels).await?;
     let every = seconds(args.health_interval).max(LEAST_HEALTH_INTERVAL);
     tokio::select! {
         () = stop.requested() => {}
@@ -169,3 +170,23 @@ const LEAST_HEALTH_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long the others may take to acknowledge what was sent.
 const GOODBYE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn an_option_counts_more_than_the_file() {
+        let mut config = Config::default();
+        config.listen.address = Some(([127, 0, 0, 1], 1).into());
+        config.admin.token = Some("of the file".to_owned());
+        let args = Args::parse_from(["x", "router", "--listen", "127.0.0.1:2", "--timeout", "7", "--access-log"]);
+        let Command::Router(args) = args.command else { panic!("another command") };
+        args.apply(&mut config);
+        assert_eq!(config.listen.address, Some(([127, 0, 0, 1], 2).into()));
+        assert_eq!(config.admin.token.as_deref(), Some("of the file"));
+        assert_eq!((config.router.timeout_seconds, config.router.access_log), (7.0, true));
+    }
+}

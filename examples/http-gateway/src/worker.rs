@@ -129,6 +129,12 @@ impl Serving {
         Announcer(Arc::clone(&self.inner))
     }
 
+    /// The id that it announces.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.inner.announced().id.clone()
+    }
+
     /// Requests that are being served.
     #[must_use]
     pub fn in_flight(&self) -> usize {

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod agent;
+mod choice;
 mod common;
 mod failure;
 mod fidelity;

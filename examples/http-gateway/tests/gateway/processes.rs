@@ -26,7 +26,7 @@ impl Process {
     fn start(network: i64, args: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_http-gateway"));
         command.args(args).env("GLUE_NETWORK_ID", network.to_string()).env("GLUE_LISTEN_INTERFACE", "lo");
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Self { child, stderr }
     }
@@ -179,7 +179,7 @@ async fn a_body_of_any_size_passes_in_little_memory() {
 async fn services_of_this_process_serve_the_program() {
     let network = network(2);
     let mut router = Process::start(network, &["router", "--listen", "127.0.0.1:0", "--access-log"]);
-    let url = router.url();
+    let (url, mut log) = (router.url(), BufReader::new(router.child.stdout.take().unwrap()));
     let endpoint = glue_endpoint::Builder::new().network_id(network).listen_interface("lo").start().await.unwrap();
     let echo = service(|request: Request<http_gateway::Incoming>| async move { Response::new(request.into_body()) });
     let worker = http_gateway::Worker::new(endpoint, http_gateway::Announcement::new("in-process"));
@@ -194,4 +194,37 @@ async fn services_of_this_process_serve_the_program() {
         }
     })
     .await;
+    // The last line is of the request that was answered; those before found nobody.
+    let mut line = String::new();
+    let entry = loop {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the log ends");
+        let entry: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if entry["status"] == 200 {
+            break entry;
+        }
+        assert_eq!(entry["status"], 503);
+    };
+    assert_eq!(
+        (&entry["worker"], &entry["method"], &entry["target"]),
+        (&"in-process".into(), &"POST".into(), &"/".into())
+    );
+    assert_eq!((&entry["bytes_in"], &entry["bytes_out"], &entry["whole"]), (&4.into(), &4.into(), &true.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_agent_is_missed_by_its_last_will() {
+    let network = network(3);
+    let endpoint = glue_endpoint::Builder::new().network_id(network).listen_interface("lo").start().await.unwrap();
+    let mut launches = endpoint.subscribe("fuyuu-router/launch", "json").await.unwrap();
+    let mut ends = endpoint.subscribe("fuyuu-router/terminate", "json").await.unwrap();
+    let args = ["agent", "--id", "agent01", "--proxy-host", "http://127.0.0.1:9", "--labels", "site=north"];
+    let mut agent = Process::start(network, &args);
+    let expected = serde_json::json!({ "agent_id": "agent01", "labels": { "site": "north" } });
+    let launch = within(launches.recv()).await.unwrap();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&launch.payload).unwrap(), expected);
+    agent.kill();
+    let end = within(ends.recv()).await.unwrap();
+    assert!(end.is_will());
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&end.payload).unwrap(), expected);
 }
