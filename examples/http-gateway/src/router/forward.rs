@@ -1,5 +1,6 @@
 //! From a client's request to its answer: choose, pass on, and try again where that does no harm.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -248,8 +249,9 @@ impl Job<'_> {
     fn look(&self) -> Choice {
         let text = |name: &http::HeaderName| self.head.headers.get(name).and_then(|value| value.to_str().ok());
         let config = &self.inner.config;
+        let ids = self.ids();
         let wanted = Wanted {
-            ids: text(&headers::FUYUU_IDS).filter(|ids| !ids.trim().is_empty()),
+            ids: ids.as_deref(),
             host: text(&HOST).unwrap_or_default(),
             path: self.head.target.path(),
             method: self.head.method.as_str(),
@@ -259,8 +261,16 @@ impl Job<'_> {
         self.inner.registry.choose(&wanted, config.strategy)
     }
 
+    /// The ids that the client asks for. Repeated fields are one list.
+    fn ids(&self) -> Option<Cow<'_, str>> {
+        let fields = self.head.headers.get_all(headers::FUYUU_IDS).into_iter();
+        let mut fields = fields.filter_map(|field| field.to_str().ok()).filter(|field| !field.trim().is_empty());
+        let first = fields.next()?;
+        Some(fields.fold(Cow::Borrowed(first), |list, more| Cow::Owned(format!("{list},{more}"))))
+    }
+
     fn nobody(&self) -> Problem {
-        if self.head.headers.contains_key(headers::FUYUU_IDS) { Problem::UnknownId } else { Problem::NoWorker }
+        if self.ids().is_some() { Problem::UnknownId } else { Problem::NoWorker }
     }
 
     fn cookie(&self, name: &str) -> Option<&str> {

@@ -41,6 +41,8 @@ async fn nobody_is_a_503_at_once() {
     let (status, text) = world.text(with_ids("agent02")).await;
     assert!(status == 503 && text.contains("no worker has one of these ids"), "{text}");
     assert_eq!(world.text(with_ids(" agent02 , agent01 ")).await, (200, "answer".to_owned()));
+    let twice = get(&world, "/").header("FuyuuRouter-IDs", "agent02").header("FuyuuRouter-IDs", "agent01");
+    assert_eq!(world.text(twice.body(full("")).unwrap()).await, (200, "answer".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
