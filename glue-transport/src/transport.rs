@@ -292,7 +292,8 @@ impl<P: Payload> Transport<P> {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         for peer in self.take_due(now) {
-            let Some(state) = self.peers.get_mut(&peer).filter(|state| state.timeout().is_some_and(|at| at <= now)) else {
+            let Some(state) = self.peers.get_mut(&peer).filter(|state| state.timeout().is_some_and(|at| at <= now))
+            else {
                 self.arm(peer);
                 continue;
             };

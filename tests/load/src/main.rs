@@ -12,6 +12,8 @@
 //! | `osub` | | percentiles of the one-way delay of 5,000 of these |
 //! | `first` | | milliseconds from `T0` (environment, monotonic clock in ns) to the first message |
 //! | `stop` | flat out for thrice SECONDS, to eight processes that it starts; one of these is stopped by SIGSTOP for the second third | the goodput of the others, its own peak memory, what the stopped one missed |
+//! | `crowd` | nothing: SIZE processes subscribe, and are left alone for SECONDS when all know all; in a network namespace of its own, with multicast on `lo` | what they use of the processor, and bytes on the loopback interface |
+//! | `member` | | such a process: how many peers it knows, for each line that it reads |
 //! | `tick` | | such a process: time, messages received and missed, every 20 ms |
 //!
 //! `pub` and `ping` print `READY` and wait for a line; the others begin at once, and print `READY` when they are
@@ -19,6 +21,7 @@
 //! of every endpoint apply.
 
 mod clock;
+mod crowd;
 mod error;
 mod meter;
 mod report;
@@ -43,7 +46,6 @@ struct Load {
 }
 
 fn main() -> ExitCode {
-    report::start_watchdog(Duration::from_secs(60));
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -64,7 +66,14 @@ fn run() -> Result<(), LoadError> {
         subscribers: variable("NSUB", 1)?,
         most: variable("MAXN", 100_000_000)?,
     };
+    let limit = match role.as_str() {
+        "crowd" | "member" => load.duration + CROWD_LIMIT,
+        _ => LIMIT,
+    };
+    report::start_watchdog(limit);
     match role.as_str() {
+        "crowd" => crowd::crowd(load),
+        "member" => crowd::member(),
         "pub" => roles::publish(load),
         "sub" => roles::subscribe(load),
         "ping" => roles::ping(load),
@@ -86,3 +95,8 @@ fn variable<T: std::str::FromStr>(name: &'static str, default: T) -> Result<T, L
     let Ok(text) = std::env::var(name) else { return Ok(default) };
     text.parse().map_err(|_| LoadError::Variable { name, text })
 }
+
+/// No run is longer.
+const LIMIT: Duration = Duration::from_secs(60);
+/// A crowd has to meet before, and its members are killed when it is over: theirs is for one that is left behind.
+const CROWD_LIMIT: Duration = Duration::from_secs(600);
