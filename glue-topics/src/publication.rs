@@ -316,6 +316,10 @@ impl Publication {
             stats.skipped += live - begin;
             target.missed = Some(begin);
         }
+        if self.native.is_empty() {
+            // Very many topics mostly go to one peer each, or to none.
+            self.native.reserve_exact(1);
+        }
         self.native.push(target);
         self.recompute(outputs);
     }
