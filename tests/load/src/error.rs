@@ -20,7 +20,9 @@ pub(crate) enum LoadError {
     Subscribe(#[from] SubscribeError),
     #[error("{count} pings were not answered")]
     Unanswered { count: u32 },
-    #[error("usage: glue-load pub|sub|ping|pong|paced|osub|first|stop|tick|crowd|member SIZE SECONDS")]
+    #[error(
+        "usage: glue-load pub|sub|ping|pong|paced|osub|first|stop|tick|many|group|worker|crowd|member SIZE SECONDS"
+    )]
     Usage,
     #[error("{name}={text} is not a number")]
     Variable { name: &'static str, text: String },
