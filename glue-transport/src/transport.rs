@@ -323,7 +323,7 @@ impl<P: Payload> Transport<P> {
             let to = peer.address;
             if peer.reachable && peer.poll_transmit(now, &self.local, &self.config, out) {
                 let len = out.len() - start;
-                self.arm(id);
+                self.recount(id);
                 self.turn_bytes += len;
                 if self.turn_bytes + len > TURN_BYTES {
                     self.end_turn();
@@ -486,7 +486,8 @@ impl<P: Payload> Transport<P> {
         native
     }
 
-    /// Something changed at the peer: it may want to send, and its timers may have moved.
+    /// Something changed at the peer: it may want to send, and its timers may have moved. They are armed when it is asked
+    /// what it has to send, once for all that happened until then.
     pub(crate) fn touch(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(&id) {
             if !std::mem::replace(&mut peer.ready, true) {
@@ -498,7 +499,7 @@ impl<P: Payload> Transport<P> {
                 self.events.push_back(Event::Resized(id));
             }
         }
-        self.arm(id);
+        self.recount(id);
     }
 
     /// Arms a peer's timer if it would fire too late. One that fires too early costs a look at the peer.

@@ -37,7 +37,8 @@ impl Crowd {
             Event::Delivery(_) => *seen.2.borrow_mut() += 1,
             _ => {}
         });
-        let mut starts: Vec<u64> = (0..count).map(|_| rng.below(time.as_nanos() as u64)).collect();
+        let mut starts: Vec<u64> =
+            (0..count).map(|_| rng.below(u64::try_from(time.as_nanos()).expect("short"))).collect();
         starts.sort_unstable();
         let nodes = starts.into_iter().zip(1..).map(|(start, number)| {
             world.run_until(Instant::from_nanos(start));
@@ -63,7 +64,8 @@ impl Crowd {
 
     /// They know each other's topics too.
     fn publish_to_all(&mut self) {
-        let published = self.world.call(self.nodes[0], |engine, now| {
+        let first = *self.nodes.first().expect("one of them");
+        let published = self.world.call(first, |engine, now| {
             let publication = engine.publication(TOPIC, TYPE).expect("a good topic");
             engine.publish(now, publication, s(10), &b"news"[..]).expect("a good message")
         });
@@ -88,7 +90,7 @@ fn find_each_other_and_are_quiet(seed: u64, count: usize, quiet: Duration) {
     let share = |bytes: u64| bytes as f64 / quiet.as_secs_f64() / count as f64;
     let (sends, hears) =
         (share(after.sent_bytes - before.sent_bytes), share(after.delivered_bytes - before.delivered_bytes));
-    println!("{count} met after {met:?}; each sends {sends:.0} B/s and hears {hears:.0} B/s");
+    eprintln!("{count} met after {met:?}; each sends {sends:.0} B/s and hears {hears:.0} B/s");
     assert!(sends <= 200.0, "each sends {sends} B/s");
     assert_eq!(after.sent - before.sent, crowd.announcements() - sent, "nothing but announcements");
     assert_eq!(crowd.downs.borrow().len(), 0, "nobody was lost for a moment");
