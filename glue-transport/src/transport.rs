@@ -308,7 +308,9 @@ impl<P: Payload> Transport<P> {
     /// When [`Transport::handle_timeout`] wants to be called. It may turn out that nothing is due then.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        // Timers of peers that were touched since they were last asked what they have to send are not armed yet.
+        let touched = self.ready.iter().filter_map(|id| self.peers.get(id)?.timeout());
+        self.timers.first().map(|(at, _)| *at).into_iter().chain(touched).min()
     }
 
     /// Appends the next datagram. Peers take turns; the datagrams of a turn can leave in one batch.
