@@ -9,6 +9,7 @@ mod headers;
 mod hello;
 mod launch;
 mod link;
+mod outgoing;
 mod relay;
 mod router;
 mod stream;

@@ -8,7 +8,8 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::body::{BodyError, Incoming, Opening, Outgoing, Owner};
+use crate::body::{BodyError, Incoming, Owner};
+use crate::outgoing::{Opening, Outgoing};
 use crate::stream::CHUNK;
 
 /// Copies both ways until both have ended, or one fails.

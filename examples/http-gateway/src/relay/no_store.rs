@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::Body;
 
 use super::{RelayConfig, RelayError, StoreFailure};
-use crate::body::Opening;
+use crate::outgoing::Opening;
 
 /// There is none.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, WriteMultipart};
 
 use super::{RelayConfig, RelayError, StoreFailure};
-use crate::body::Opening;
+use crate::outgoing::Opening;
 
 /// A store, and what is for it.
 #[derive(Clone, Debug)]

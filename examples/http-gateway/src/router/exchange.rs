@@ -9,10 +9,11 @@ use http_body_util::Empty;
 
 use super::member::Taken;
 use super::request::RequestBody;
-use crate::body::{Incoming, Opening, Outgoing, Owner, SendFailure};
+use crate::body::{Incoming, Owner};
 use crate::compress::Packing;
 use crate::headers;
 use crate::link::Link;
+use crate::outgoing::{Opening, Outgoing, SendFailure};
 use crate::relay::{Kept, Relay};
 use crate::stream::{Part, Stream};
 use crate::wire::{Frame, Reason, RequestHead, ResponseHead};

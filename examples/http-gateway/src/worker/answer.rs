@@ -12,9 +12,10 @@ use hyper::upgrade::OnUpgrade;
 use tower_service::Service;
 
 use super::Inner;
-use crate::body::{Incoming, Opening, Outgoing, SendFailure, opening};
+use crate::body::Incoming;
 use crate::headers;
 use crate::link::Link;
+use crate::outgoing::{Opening, Outgoing, SendFailure, opening};
 use crate::relay::object_name;
 use crate::stream::Stream;
 use crate::tunnel;

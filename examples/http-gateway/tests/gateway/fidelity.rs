@@ -215,21 +215,24 @@ async fn a_client_that_goes_cancels_the_work() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_breaks_off_breaks_the_clients_response() {
     let world = World::new().await;
-    let breaks = |_| {
+    let (begun, mut begins) = mpsc::unbounded_channel();
+    let breaks = move |_| {
         let (sender, body) = channel();
-        tokio::spawn(async move {
-            sender.send(Ok(Frame::data(Bytes::from_static(b"half")))).await.unwrap();
-            let _ = sender.send(Err(std::io::Error::other("broken"))).await;
-        });
+        begun.send(sender).unwrap();
         std::future::ready(Response::new(body))
     };
     let _worker = world.worker("a", service(breaks)).await;
-    let response = world.send(Request::get(world.url("/")).body(Full::<Bytes>::default()).unwrap()).await;
-    assert_eq!(response.status(), StatusCode::OK);
-    assert!(within(response.into_body().collect()).await.is_err(), "half a body looks whole");
-    let request = Request::get(world.url("/")).body(Full::<Bytes>::default()).unwrap();
-    let response = within(client_http2().request(request)).await.unwrap();
-    assert!(within(response.into_body().collect()).await.is_err(), "half a body looks whole in HTTP/2");
+    let request = || Request::get(world.url("/")).body(Full::<Bytes>::default()).unwrap();
+    for response in [client().request(request()), client_http2().request(request())] {
+        let asked = tokio::spawn(response);
+        let sender = within(begins.recv()).await.unwrap();
+        sender.send(Ok(Frame::data(Bytes::from_static(b"half")))).await.unwrap();
+        // It breaks when the client has seen that it began: if it breaks at once, nothing may have begun.
+        let response = within(asked).await.unwrap().unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        sender.send(Err(std::io::Error::other("broken"))).await.unwrap();
+        assert!(within(response.into_body().collect()).await.is_err(), "half a body looks whole");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
