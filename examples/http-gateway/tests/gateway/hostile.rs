@@ -179,20 +179,30 @@ struct Odd {
 const FRAME: &str = "http-gateway/frame";
 
 async fn odd(endpoint: &Endpoint, name: &'static str, frames: impl Fn(u8) -> Vec<Vec<u8>> + Send + 'static) -> Odd {
+    odd_for(endpoint, name, Duration::from_secs(60), frames).await
+}
+
+/// Its answers live for so long.
+async fn odd_for(
+    endpoint: &Endpoint,
+    name: &'static str,
+    lifetime: Duration,
+    frames: impl Fn(u8) -> Vec<Vec<u8>> + Send + 'static,
+) -> Odd {
     let to = endpoint.clone();
     let inbox = endpoint
         .subscribe_with(&format!("http-gateway/1/down/{name}/+"), FRAME, move |message| {
             let router = message.topic_name.rsplit('/').next().unwrap();
             let up = format!("http-gateway/1/up/{router}/{name}");
             let announce = [&[1][..], format!("{{\"id\":\"{name}\"}}").as_bytes()].concat();
-            let answers = match message.payload[..] {
-                [0] => vec![announce],
+            let (answers, lifetime) = match message.payload[..] {
+                [0] => (vec![announce], Duration::from_secs(60)),
                 // The stream's number is below 128 here, and so a byte.
-                [3, stream, ..] => frames(stream),
-                _ => Vec::new(),
+                [3, stream, ..] => (frames(stream), lifetime),
+                _ => return,
             };
             for answer in answers {
-                to.try_publish(&up, FRAME, Duration::from_secs(60), &answer).unwrap();
+                to.try_publish(&up, FRAME, lifetime, &answer).unwrap();
             }
         })
         .await
@@ -245,4 +255,15 @@ async fn a_worker_that_sends_more_than_it_may_is_cut_off() {
     let response = within(client().request(request)).await.unwrap();
     assert_eq!(response.status(), 200);
     assert!(within(response.into_body().collect()).await.is_err(), "it sent ten windows at once, and nobody minded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_on_the_way_breaks_its_streams_at_once() {
+    let world = World::new().await;
+    let endpoint = world.another_endpoint().await;
+    // It answers as it should, but what it says expires before anybody can hear it.
+    let answer = |stream| vec![vec![3, stream, 1, 2, 204, 1]];
+    let _odd = odd_for(&endpoint, "late", Duration::from_nanos(1), answer).await;
+    within(world.router.wait_for_workers(1)).await;
+    assert_eq!(world.get("/").await.0, 502);
 }
