@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::member::{Member, Taken};
 
-/// How to choose among workers that could serve a request alike. All heed weights, and pass over who has no capacity left.
+/// How to choose among workers that could serve a request alike. All heed weights, and pass over who has no
+/// capacity left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -29,6 +30,8 @@ pub(crate) struct Group {
     members: Vec<Arc<Member>>,
     /// Places of members, each as often as its weight says.
     schedule: Vec<u32>,
+    /// Of each member a hash of its name, and a place of its in the schedule.
+    marks: Vec<(u64, usize)>,
     turn: AtomicUsize,
 }
 
@@ -46,7 +49,13 @@ pub(crate) enum Choice {
 impl Group {
     pub(crate) fn new(members: Vec<Arc<Member>>) -> Self {
         let schedule = schedule(&members);
-        Self { members, schedule, turn: AtomicUsize::new(0) }
+        let mut marks: Vec<_> = members.iter().map(|member| (hash(&member.instance), 0)).collect();
+        for (place, at) in schedule.iter().enumerate() {
+            if let Some((_, first)) = marks.get_mut(*at as usize) {
+                *first = place;
+            }
+        }
+        Self { members, schedule, marks, turn: AtomicUsize::new(0) }
     }
 
     pub(crate) fn members(&self) -> &[Arc<Member>] {
@@ -102,16 +111,26 @@ impl Group {
         }
     }
 
-    /// The same for the same key, and for most keys also after workers have come or gone (rendezvous hashing).
+    /// The same for the same key, and for most keys also after workers have come or gone (rendezvous hashing). Weights do
+    /// not count.
     fn by_key(&self, key: &str) -> usize {
-        let score = |at: &usize| {
-            let mut hasher = DefaultHasher::new();
-            key.hash(&mut hasher);
-            self.member(*at).map(|member| &member.instance).hash(&mut hasher);
-            (hasher.finish(), usize::MAX - at)
-        };
-        (0..self.schedule.len()).max_by_key(score).unwrap_or(0)
+        let key = hash(key);
+        let best = self.marks.iter().max_by_key(|(mark, _)| mix(mark ^ key));
+        best.map_or(0, |(_, place)| *place)
     }
+}
+
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Every bit depends on all: the last steps of SplitMix64. It costs a nanosecond, as there may be a thousand workers.
+const fn mix(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 /// Each member as often as its weight, spread evenly: that of the largest share still owed comes next.

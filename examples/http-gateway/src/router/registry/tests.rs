@@ -148,8 +148,9 @@ fn a_thousand_agents_cost_a_choice_little() {
     }));
     let ids = Wanted { ids: Some("agent17, agent400,agent999"), ..ANY };
     let deep = Wanted { path: "/site/7/x", ..ANY };
+    let key = Wanted { key: Some("a session of somebody"), ..ANY };
     for strategy in [Strategy::RoundRobin, Strategy::LeastOutstanding, Strategy::Random] {
-        for (what, wanted) in [("any", &ANY), ("ids", &ids), ("path", &deep)] {
+        for (what, wanted) in [("any", &ANY), ("ids", &ids), ("path", &deep), ("key", &key)] {
             let before = std::time::Instant::now();
             let chosen = self::ids(&registry, wanted, strategy, 1_000_000);
             let nanos = before.elapsed().as_nanos() / chosen.len() as u128;
