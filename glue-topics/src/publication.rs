@@ -59,7 +59,7 @@ pub(crate) struct Publication {
     /// is not told again: so it can not make us tell it without end.
     told: BTreeMap<PeerId, (u64, Offer)>,
     /// The longest that a message lives.
-    lifespan: Duration,
+    lifespan: Option<Duration>,
     /// The peers of `reachable` that publishers wait for.
     awaited: Vec<PeerId>,
     /// What own subscriptions request more of than is offered, until it is told.
@@ -130,7 +130,7 @@ impl Publication {
             offer: Offer::default(),
             priority: Priority::default(),
             told: BTreeMap::new(),
-            lifespan: Duration::MAX,
+            lifespan: None,
             awaited: Vec::new(),
             unmet_here: None,
         }
@@ -238,7 +238,7 @@ impl Publication {
     pub(crate) fn set_options(&mut self, options: &PublisherOptions, outputs: &mut Outputs, stats: &mut Stats) -> bool {
         self.close(outputs, stats);
         self.priority = options.priority;
-        self.lifespan = options.lifespan.unwrap_or(Duration::MAX);
+        self.lifespan = options.lifespan;
         self.local_version = None;
         std::mem::replace(&mut self.offer, options.offer()) != self.offer
     }
@@ -251,7 +251,7 @@ impl Publication {
         self.priority
     }
 
-    pub(crate) const fn lifespan(&self) -> Duration {
+    pub(crate) const fn lifespan(&self) -> Option<Duration> {
         self.lifespan
     }
 
@@ -260,9 +260,9 @@ impl Publication {
         &self.awaited
     }
 
-    /// What own subscriptions request more of than is offered, told once.
-    pub(crate) const fn take_unmet_here(&mut self) -> Option<Policy> {
-        self.unmet_here.take()
+    /// What own subscriptions request more of than is offered, once; and how often a message is promised.
+    pub(crate) const fn terms_here(&mut self) -> (Option<Policy>, Option<Duration>) {
+        (self.unmet_here.take(), self.offer.deadline)
     }
 
     /// Whether nothing that a peer loses of it is sent again.

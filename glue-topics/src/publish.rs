@@ -194,7 +194,9 @@ impl Topics {
         if post.expiry.is_zero() {
             return Err(PublishError::NoLifetime);
         }
-        post.expiry = post.expiry.min(publication.lifespan());
+        if let Some(lifespan) = publication.lifespan() {
+            post.expiry = post.expiry.min(lifespan);
+        }
         post.sequence = publication.next_sequence;
         publication.next_sequence += 1;
         publication.counts.published_bytes += len as u64;
@@ -212,15 +214,15 @@ impl Topics {
         }
         let before = self.outputs.deliveries.len();
         publication.deliver(&post, &self.subscriptions, &mut self.outputs, self.config.max_own_bytes);
-        let (unmet, period) = (publication.take_unmet_here(), publication.offer().deadline);
+        let terms = if self.has_terms { publication.terms_here() } else { (None, None) };
         if publication.has_open() && !std::mem::replace(&mut publication.listed, true) {
             self.publications.list(id);
         }
         if self.calls.groups.is_any() {
             self.share(id, &post);
         }
-        if unmet.is_some() || period.is_some() || self.subscriptions.has_periods() {
-            self.note_published(post.now, id, (unmet, period), before);
+        if self.has_terms {
+            self.note_published(post.now, id, terms, before);
         }
         Ok(post.sequence)
     }

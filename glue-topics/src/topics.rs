@@ -58,6 +58,8 @@ pub struct Topics {
     pub(crate) mismatches: Mismatches,
     /// Some publication has, or had, another priority than others.
     pub(crate) has_priorities: bool,
+    /// Some publication has, or had, a deadline, or some subscription a request: publishing looks for them.
+    pub(crate) has_terms: bool,
 }
 
 impl Topics {
@@ -90,6 +92,7 @@ impl Topics {
             deadlines: Deadlines::default(),
             mismatches: Mismatches::default(),
             has_priorities: false,
+            has_terms: false,
         })
     }
 
@@ -128,6 +131,7 @@ impl Topics {
             return Err(SubscribeError::TooMany { limit });
         }
         let before = self.subscriptions.declared(&filter);
+        self.has_terms |= !request.is_default();
         let id = self.subscriptions.add(filter.clone(), given, request);
         self.declare(&filter, before.as_ref());
         Ok(id)
