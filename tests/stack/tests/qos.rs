@@ -314,7 +314,7 @@ fn the_least_urgent_is_not_starved() {
         let came = [0, 1, 2].map(|at| stage.seen(1, subs[at], topics[at]).messages);
         let all: u64 = came.iter().sum();
         println!("seed {seed}: {came:?}");
-        assert!(all > 220 && came[0] * 10 > all * 7, "{came:?}");
+        assert!(all > 150 && came[0] * 10 > all * 7, "{came:?}");
         assert!(came[1] * 25 > all && came[2] * 25 > all, "a sixteenth each, about: {came:?}");
     });
 }
