@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use glue_net::driver::{BindError, Clock, Local, SocketConfig};
 use glue_net::{EndpointId, Incarnation, Rng};
-use glue_topics::{Data, Item, Message, PublishError, SubscribeError};
+use glue_topics::{Data, Item, Message, PublishError, SubscribeError, SubscribeOptions};
 
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
 use crate::env::EnvError;
-use crate::history::SubscribeOptions;
 use crate::notice::Notices;
 use crate::publisher::{Publisher, TryPublishError};
 use crate::report::{PeerReport, Report, TopicReport};

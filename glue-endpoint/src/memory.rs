@@ -9,7 +9,7 @@
 //! finds something.
 
 use bytes::Bytes;
-use glue_net::{Gauge, Instant, PeerId};
+use glue_net::{Gauge, Held, Instant, PeerId};
 use glue_topics::PublicationId;
 
 use crate::config::Config;
@@ -25,7 +25,7 @@ pub struct Memory {
     pub bundles: usize,
     /// What the queues take beside that.
     pub queues: usize,
-    /// Own messages that wait for own subscriptions.
+    /// Own messages that wait for own subscriptions, and what waits in subscriptions that drop what is too much.
     pub own: usize,
     /// Names of topics that peers are interested in or publish, and what is kept with them.
     pub names: usize,
@@ -49,7 +49,7 @@ impl Memory {
     }
 }
 
-/// Room for own messages in own subscriptions.
+/// Room for own messages in own subscriptions, and for those that wait in subscriptions that drop what is too much.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OwnRoom {
     own: Gauge,
@@ -59,6 +59,11 @@ pub(crate) struct OwnRoom {
 impl OwnRoom {
     pub(crate) const fn new(own: Gauge, most: usize) -> Self {
         Self { own, most }
+    }
+
+    /// Counts bytes that wait in a subscription, and no publisher's credit bounds.
+    pub(crate) fn hold(&self, bytes: usize) -> Held {
+        self.own.hold(bytes)
     }
 
     /// What one subscription may hold: no more than what is free for others.

@@ -283,6 +283,10 @@ impl Credit {
         Self { shared, peer, bytes, share: None }
     }
 
+    pub(crate) const fn is_share(&self) -> bool {
+        self.share.is_some()
+    }
+
     /// Whether it may still be processed: a share may be with another member by now.
     pub(crate) fn is_wanted(&self) -> bool {
         let shared = self.share.zip(self.shared.upgrade());

@@ -121,14 +121,64 @@ impl Batch {
         }
     }
 
-    /// Drops the messages that are left: a gap with this reason stays. For own messages, whose memory no peer's credit
-    /// bounds.
+    /// Drops the messages that are left: a gap with this reason stays.
     pub fn skip(&mut self, reason: GapReason) {
-        let Content::Messages(queue) = &mut self.content else { return };
-        let Some((first, last)) = queue.front().zip(queue.back()) else { return };
-        let (source, from, to) = (Arc::clone(&first.source), first.sequence_number, last.sequence_number);
+        let Some((source, from)) = self.first() else { return };
+        let to = match &self.content {
+            Content::Messages(queue) => queue.back().map_or(from, |last| last.sequence_number),
+            _ => from + (self.messages_left() as u64).saturating_sub(1),
+        };
         self.content = Content::Gap(Some(Gap { source, from, to, reason }));
         (self.bytes, self.held) = (OVERHEAD_BYTES, None);
+    }
+
+    /// How many messages are left in it, some of which may have expired.
+    #[must_use]
+    pub fn messages_left(&self) -> usize {
+        match &self.content {
+            Content::Bundle(unread) => unread.count(),
+            Content::Gap(_) => 0,
+            Content::Messages(queue) => queue.len(),
+        }
+    }
+
+    /// Takes out the first `count` messages that are left; fewer, if there are not so many.
+    #[must_use]
+    pub fn take_first(&mut self, count: usize) -> Self {
+        let mut front = self.clone();
+        match (&mut front.content, &mut self.content) {
+            (Content::Bundle(front), Content::Bundle(rest)) => {
+                rest.begin_at(rest.sequence + count as u64);
+                front.messages.truncate(front.messages.len() - rest.messages.len());
+            }
+            (Content::Messages(front), Content::Messages(rest)) => {
+                rest.drain(..count.min(rest.len()));
+                front.truncate(count);
+            }
+            _ => {}
+        }
+        front
+    }
+
+    /// Whether both are of one publisher and topic.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let source = |batch: &Self| match &batch.content {
+            Content::Gap(gap) => gap.as_ref().map(|gap| Arc::clone(&gap.source)),
+            _ => batch.source().cloned(),
+        };
+        source(self).zip(source(other)).is_some_and(|(a, b)| Arc::ptr_eq(&a, &b) || a == b)
+    }
+
+    /// The first message that is left: where it comes from, and its number.
+    fn first(&self) -> Option<(Arc<Source>, u64)> {
+        match &self.content {
+            Content::Bundle(unread) if !unread.messages.is_empty() => {
+                Some((Arc::clone(&unread.source), unread.sequence))
+            }
+            Content::Bundle(_) | Content::Gap(_) => None,
+            Content::Messages(queue) => queue.front().map(|first| (Arc::clone(&first.source), first.sequence_number)),
+        }
     }
 
     /// Takes in `next`, which follows, if both are a gap of the same source for the same reason.
@@ -148,6 +198,15 @@ impl Batch {
     #[must_use]
     pub fn has_messages(&self) -> bool {
         matches!(&self.content, Content::Messages(queue) if !queue.is_empty())
+    }
+
+    /// Where the messages that are left in it come from; `None`: there are none.
+    pub(crate) fn source(&self) -> Option<&Arc<Source>> {
+        match &self.content {
+            Content::Bundle(unread) => Some(&unread.source),
+            Content::Gap(_) => None,
+            Content::Messages(queue) => queue.front().map(|message| &message.source),
+        }
     }
 
     /// The peer that sent it; `None` for this endpoint's own messages.
@@ -207,6 +266,14 @@ impl Unread {
         let (from, to) = expired?;
         let source = Arc::clone(&self.source);
         Some(Item::Gap(Gap { source, from, to, reason: GapReason::Expired }))
+    }
+
+    fn count(&self) -> usize {
+        let (mut count, mut rest) = (0, &self.messages[..]);
+        while let Some((_, _, after)) = bundle::split_message(rest) {
+            (count, rest) = (count + 1, after);
+        }
+        count
     }
 
     fn begin_at(&mut self, first: u64) {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint, varint_len};
-use glue_net::{Chain, Content, Held, Instant};
+use glue_net::{Chain, Content, Held, Instant, Priority, Skip as Why};
 
 use crate::bundle::Bundle;
 use crate::letter::{self, AnswerHead, Letter, RequestHead};
@@ -38,6 +38,7 @@ enum Kind {
         bundle: Arc<Bundle>,
         mark: Mark,
         ticket: Option<Arc<Ticket>>,
+        class: Class,
     },
     Classic {
         body: Bytes,
@@ -60,12 +61,20 @@ struct Skip {
     last: u64,
     mark: Mark,
     reason: GapReason,
+    priority: Priority,
+}
+
+/// How a bundle is sent to one peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Class {
+    pub(crate) priority: Priority,
+    pub(crate) best_effort: bool,
 }
 
 impl Cargo {
     /// `ticket`: somebody wants to know whether it arrives.
-    pub(crate) const fn bundle(bundle: Arc<Bundle>, mark: Mark, ticket: Option<Arc<Ticket>>) -> Self {
-        Self(Kind::Bundle { bundle, mark, ticket })
+    pub(crate) const fn bundle(bundle: Arc<Bundle>, mark: Mark, ticket: Option<Arc<Ticket>>, class: Class) -> Self {
+        Self(Kind::Bundle { bundle, mark, ticket, class })
     }
 
     pub(crate) const fn control(number: u64, operations: Bytes) -> Self {
@@ -82,18 +91,26 @@ impl Cargo {
     }
 
     /// Says that the messages from `first` to `last` are not sent.
-    pub(crate) const fn skipped(topic: TopicName, first: u64, last: u64, mark: Mark, reason: GapReason) -> Self {
-        Self(Kind::Skip(Skip { topic, first, last, mark, reason }))
+    pub(crate) const fn skipped(topic: TopicName, (first, last): (u64, u64), mark: Mark, reason: GapReason) -> Self {
+        Self(Kind::Skip(Skip { topic, first, last, mark, reason, priority: Priority::Normal }))
+    }
+
+    /// As urgent as what it stands among.
+    pub(crate) const fn at(mut self, class: Class) -> Self {
+        if let Kind::Skip(skip) = &mut self.0 {
+            skip.priority = class.priority;
+        }
+        self
     }
 
     /// Drops the content of a bundle: subscribers at the peer see a gap with this reason. A classic message becomes
     /// empty. Control stays as it is.
-    pub fn skip(&mut self, reason: GapReason) {
+    pub fn give_up(&mut self, reason: GapReason) {
         match &mut self.0 {
-            Kind::Bundle { bundle, mark, .. } => {
-                let topic = bundle.topic.clone();
+            Kind::Bundle { bundle, mark, class, .. } => {
+                let (topic, priority) = (bundle.topic.clone(), class.priority);
                 let (first, last, mark) = (bundle.first, bundle.last, std::mem::take(mark));
-                self.0 = Kind::Skip(Skip { topic, first, last, mark, reason });
+                self.0 = Kind::Skip(Skip { topic, first, last, mark, reason, priority });
             }
             Kind::Classic { body, held, .. } => (*body, *held) = (Bytes::new(), None),
             Kind::Letter(letter) => letter.skip(reason == GapReason::Expired),
@@ -172,12 +189,25 @@ impl Content for Cargo {
         }
     }
 
-    fn expire(&mut self) {
-        self.skip(GapReason::Expired);
+    fn skip(&mut self, why: Why) {
+        self.give_up(match why {
+            Why::Expired => GapReason::Expired,
+            Why::Lost => GapReason::Lost,
+            Why::Overflow => GapReason::Overflow,
+        });
     }
 
-    fn overflow(&mut self) {
-        self.skip(GapReason::Overflow);
+    fn is_best_effort(&self) -> bool {
+        matches!(self.0, Kind::Bundle { class: Class { best_effort: true, .. }, .. })
+    }
+
+    fn priority(&self) -> Priority {
+        match &self.0 {
+            Kind::Bundle { class, .. } => class.priority,
+            Kind::Skip(skip) => skip.priority,
+            Kind::Control { .. } => Priority::High,
+            Kind::Classic { .. } | Kind::Letter(_) => Priority::Normal,
+        }
     }
 
     fn merge(&mut self, next: &Self) -> bool {

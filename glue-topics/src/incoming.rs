@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::message::GapReason;
 use crate::name::TopicName;
 use crate::names::Names;
+use crate::qos::Offer;
 use crate::run::Mark;
 use crate::sequencer::{Held, Sequencer};
 use crate::stats::Received;
@@ -157,7 +158,43 @@ impl Incoming {
                 self.drain(index, sink);
             }
         }
-        // Starts of any topic may have waited for this end to be told.
+        self.release_starts(sink);
+    }
+
+    /// The run of a topic that begins next offers this; `None`: it does not begin. Returns whether some subscription is met.
+    pub(crate) fn handle_offer(
+        &mut self,
+        topic: &[u8],
+        offer: Option<Offer>,
+        sink: &mut Sink<'_>,
+    ) -> Option<TopicName> {
+        self.ends_seen += 1;
+        let wanted = self.note_offer(topic, offer, sink);
+        self.release_starts(sink);
+        wanted
+    }
+
+    fn note_offer(&mut self, topic: &[u8], offer: Option<Offer>, sink: &mut Sink<'_>) -> Option<TopicName> {
+        let Some(topic) = topic_name(topic, sink) else {
+            sink.stats.malformed += 1;
+            return None;
+        };
+        let (barrier, known) = (self.ends_seen, self.by_topic.get(&topic).copied());
+        let Some(offer) = offer else {
+            let index = known?;
+            self.streams.get_mut(index)?.audience.set_next_offer(barrier, None);
+            self.settle(index, sink);
+            return None;
+        };
+        let (ids, unmet) = sink.subscriptions.meeting(sink.subscriptions.matching(&topic, None).ids, &offer);
+        unmet.into_iter().for_each(|policy| sink.tell_unmet(&topic, policy));
+        let index = self.stream(topic.as_bytes(), sink)??;
+        self.streams.get_mut(index)?.audience.set_next_offer(barrier, Some(offer));
+        (!ids.is_empty()).then_some(topic)
+    }
+
+    /// Starts of any topic may have waited for an end to be told.
+    fn release_starts(&mut self, sink: &mut Sink<'_>) {
         while self.starting.first().is_some_and(|(barrier, _)| *barrier <= self.ends_seen) {
             let Some((_, topic)) = self.starting.pop_first() else { return };
             if let Some(index) = self.by_topic.get(&topic).copied() {

@@ -97,6 +97,7 @@ impl Stream {
         // Without its first cargo nobody knows whom it is for.
         let splice = start.map_or_else(Splice::default, |(_, splice)| splice);
         self.run = Run { barrier: Some(barrier), splice };
+        self.audience.begin_run(barrier);
         let Some((first, _)) = start else {
             pieces.iter().for_each(|(_, _, part)| budget.sub(part.bytes()));
             self.sequencer.stop();

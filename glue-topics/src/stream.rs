@@ -14,8 +14,10 @@ use crate::batch::Batch;
 use crate::config::Config;
 use crate::cursors::Cursors;
 use crate::message::{Gap, GapReason, Source};
+use crate::mismatches::{Mismatches, Side};
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::output::{Event, Outputs};
+use crate::qos::{Offer, Policy};
 use crate::replay::{Pending, Run};
 use crate::run::Mark;
 use crate::sequencer::{Held, Sequencer};
@@ -68,6 +70,9 @@ pub(crate) struct Audience {
     asked: SubscriptionId,
     mismatched: bool,
     told_mismatch: bool,
+    /// What is offered in this run, and in the one that has this barrier, if that was told.
+    offer: Offer,
+    next_offer: Option<(u64, Offer)>,
 }
 
 /// Where a peer's messages go, and who it is.
@@ -84,6 +89,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) stats: &'a mut Stats,
     pub(crate) ledger: &'a mut Ledger,
     pub(crate) cursors: &'a mut Cursors,
+    pub(crate) mismatches: &'a mut Mismatches,
 }
 
 /// What of one peer is held.
@@ -186,7 +192,8 @@ impl Stream {
 
     /// Whether nothing is left to be waited for.
     pub(crate) fn is_over(&self) -> bool {
-        self.sequencer.next().is_none() && self.sequencer.is_empty() && self.ends.is_empty() && self.later.is_empty()
+        let is_idle = self.sequencer.next().is_none() && self.sequencer.is_empty();
+        is_idle && self.ends.is_empty() && self.later.is_empty() && self.audience.next_offer.is_none()
     }
 
     /// False: there was nothing new in it.
@@ -229,7 +236,7 @@ impl Stream {
                 self.sequencer.stop();
             } else if let Some(start) = self.startable(ends_seen) {
                 // A run that the peer never ended is over as well: the peer has lost its state.
-                self.starts.remove(&start);
+                self.starts.remove(&start).into_iter().for_each(|barrier| self.audience.begin_run(barrier));
                 for old in self.sequencer.restart(start) {
                     budget.sub(old.piece.bytes());
                     sink.stats.duplicates += 1;
@@ -298,10 +305,9 @@ impl Stream {
             }
             None => {
                 let ids = sink.subscriptions.matching(&self.topic, None).ids;
-                (
-                    sink.source(self.topic.clone(), TypeName::any()),
-                    sink.subscriptions.taking_part(ids, self.run.asked()),
-                )
+                let ids = sink.subscriptions.taking_part(ids, self.run.asked());
+                let (ids, _) = sink.subscriptions.meeting(ids, &self.audience.offer);
+                (sink.source(self.topic.clone(), TypeName::any()), ids)
             }
         };
         let batch = Batch::of_gap(Some(sink.peer), Gap { source, from, to, reason });
@@ -330,6 +336,21 @@ impl Part {
 }
 
 impl Audience {
+    /// What is offered in the run with this barrier; `None`: it does not begin.
+    pub(crate) fn set_next_offer(&mut self, barrier: u64, offer: Option<Offer>) {
+        self.next_offer = offer.map(|offer| (barrier, offer));
+    }
+
+    /// The run with this barrier begins. An offer that was told for a later one is what is known best of this one.
+    pub(crate) fn begin_run(&mut self, barrier: u64) {
+        let offer =
+            self.next_offer.filter(|(told, _)| *told >= barrier).map_or_else(Offer::default, |(_, offer)| offer);
+        self.next_offer = self.next_offer.filter(|(told, _)| *told > barrier);
+        if std::mem::replace(&mut self.offer, offer) != offer {
+            self.source = None;
+        }
+    }
+
     pub(crate) const fn to(&self) -> &Arc<[SubscriptionId]> {
         &self.to
     }
@@ -354,7 +375,9 @@ impl Audience {
         let matching = sink.subscriptions.matching_source(source);
         self.source = Some(Arc::clone(source));
         self.version = sink.subscriptions.version();
-        self.to = sink.subscriptions.taking_part(matching.ids, asked);
+        let (to, unmet) = sink.subscriptions.meeting(matching.ids, &self.offer);
+        unmet.into_iter().for_each(|policy| sink.tell_unmet(&source.topic_name, policy));
+        self.to = sink.subscriptions.taking_part(to, asked);
         self.asked = asked;
         self.mismatched = matching.mismatch.is_some();
         if let Some(ours) = matching.mismatch.filter(|_| !std::mem::replace(&mut self.told_mismatch, true)) {
@@ -367,6 +390,15 @@ impl Sink<'_> {
     pub(crate) fn source(&self, topic_name: TopicName, topic_type: TypeName) -> Arc<Source> {
         let (endpoint_id, endpoint_name) = (self.endpoint_id, self.endpoint_name.clone());
         Arc::new(Source { endpoint_id, incarnation: self.incarnation, endpoint_name, topic_name, topic_type })
+    }
+
+    pub(crate) fn tell_unmet(&mut self, topic: &TopicName, policy: Policy) {
+        self.stats.qos_mismatches += 1;
+        if self.mismatches.note(Some(self.peer), Side::Theirs, topic, policy) {
+            let event =
+                Event::QosMismatch { peer: Some(self.peer), id: self.endpoint_id, topic: topic.clone(), policy };
+            self.outputs.tell(event, self.config.max_events, self.stats);
+        }
     }
 
     pub(crate) fn tell_mismatch(&mut self, source: &Source, ours: TypeName) {

@@ -9,18 +9,21 @@ use crate::cargo::Cargo;
 use crate::classic::Hold;
 use crate::config::{Config, ConfigError};
 use crate::cursors::Cursors;
+use crate::deadlines::Deadlines;
 use crate::filter::{Filter, Share};
 use crate::incoming::Incoming;
 use crate::message::GapReason;
+use crate::mismatches::Mismatches;
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
 use crate::presence::Presence;
 use crate::publications::Publications;
+use crate::qos::Request;
 use crate::serving::Serving;
 use crate::stats::{Ledger, Received, Stats, TopicStats};
 use crate::stream::Sink;
-use crate::subscriptions::{SubscribeError, SubscriptionId, Subscriptions};
+use crate::subscriptions::{Declared, SubscribeError, SubscriptionId, Subscriptions};
 
 /// Topics: who publishes what to whom, in which order, for how long.
 ///
@@ -50,6 +53,13 @@ pub struct Topics {
     pub(crate) calls: Calls,
     pub(crate) serving: Serving,
     pub(crate) presence: Presence,
+    pub(crate) deadlines: Deadlines,
+    /// Offers that are less than what was requested.
+    pub(crate) mismatches: Mismatches,
+    /// Some publication has, or had, another priority than others.
+    pub(crate) has_priorities: bool,
+    /// Some publication has, or had, a deadline, or some subscription a request: publishing looks for them.
+    pub(crate) has_terms: bool,
 }
 
 impl Topics {
@@ -79,6 +89,10 @@ impl Topics {
             calls: Calls::new(Rng::new(incarnation.0)),
             serving: Serving::default(),
             presence: Presence::default(),
+            deadlines: Deadlines::default(),
+            mismatches: Mismatches::default(),
+            has_priorities: false,
+            has_terms: false,
         })
     }
 
@@ -91,6 +105,15 @@ impl Topics {
     /// [`SubscribeError`] for a bad filter, another type than this endpoint uses the topic with, or too many
     /// subscriptions.
     pub fn subscribe(&mut self, topic: &str, type_name: &str) -> Result<SubscriptionId, SubscribeError> {
+        self.subscribe_as(topic, type_name, Request::default())
+    }
+
+    pub(crate) fn subscribe_as(
+        &mut self,
+        topic: &str,
+        type_name: &str,
+        request: Request,
+    ) -> Result<SubscriptionId, SubscribeError> {
         let share = Share::split(topic).map_err(SubscribeError::BadTopic)?;
         let given = TypeName::new(type_name, self.config.max_type_bytes).map_err(SubscribeError::BadType)?;
         if let Some(share) = share {
@@ -108,7 +131,8 @@ impl Topics {
             return Err(SubscribeError::TooMany { limit });
         }
         let before = self.subscriptions.declared(&filter);
-        let id = self.subscriptions.add(filter.clone(), given);
+        self.has_terms |= !request.is_default();
+        let id = self.subscriptions.add(filter.clone(), given, request);
         self.declare(&filter, before.as_ref());
         Ok(id)
     }
@@ -187,6 +211,17 @@ impl Topics {
         missed
     }
 
+    /// Says whether the queue to a peer is so long that publishers wait for it. What is best effort is not queued for it then:
+    /// the peer misses it, as one that is not [served](Topics::set_served) misses all.
+    pub fn set_congested(&mut self, id: PeerId, congested: bool) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.congested != congested) else { return };
+        peer.congested = congested;
+        let (outputs, stats) = (&mut self.outputs, &mut self.stats);
+        for publication in self.publications.iter_mut().filter(|publication| publication.is_best_effort_to(id)) {
+            publication.set_served(id, peer, outputs, stats);
+        }
+    }
+
     /// A peer is forgotten. What was held of it comes out, with gaps where something is missing.
     pub fn handle_peer_gone(&mut self, id: PeerId) {
         if !self.peers.contains_key(&id) {
@@ -203,6 +238,8 @@ impl Topics {
         self.publications.iter_mut().for_each(|publication| publication.forget(id, outputs, stats));
         self.outputs.cargo.retain(|(to, _)| *to != id);
         self.forget_calls(id);
+        self.deadlines.forget_peer(id);
+        self.mismatches.forget_peer(id);
     }
 
     /// The next thing to send, and to whom.
@@ -320,7 +357,7 @@ impl Topics {
         id: PeerId,
         with: impl FnOnce(&mut Incoming, &mut Sink<'_>) -> T,
     ) -> Option<T> {
-        let Self { config, subscriptions, outputs, stats, ledger, cursors, .. } = self;
+        let Self { config, subscriptions, outputs, stats, ledger, cursors, mismatches, .. } = self;
         let peer = self.peers.get_mut(&id)?;
         let mut sink = Sink {
             own_id: self.id,
@@ -334,12 +371,13 @@ impl Topics {
             stats,
             ledger,
             cursors,
+            mismatches,
         };
         Some(with(&mut peer.incoming, &mut sink))
     }
 
     /// Tells native peers that a filter's declaration may have changed.
-    fn declare(&mut self, filter: &Filter, before: Option<&TypeName>) {
+    fn declare(&mut self, filter: &Filter, before: Option<&Declared>) {
         let after = self.subscriptions.declared(filter);
         if before == after.as_ref() {
             return;
