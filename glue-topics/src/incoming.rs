@@ -17,6 +17,7 @@ use crate::run::Mark;
 use crate::sequencer::{Held, Sequencer};
 use crate::stats::Received;
 use crate::stream::{Budget, Part, Piece, Sink, Stream};
+use crate::subscriptions::SubscriptionId;
 
 /// A peer's streams, and the order of its control cargo.
 #[derive(Debug)]
@@ -174,6 +175,28 @@ impl Incoming {
         self.classic.give_up(&mut self.budget, sink);
     }
 
+    /// Where subscriptions are in a topic.
+    pub(crate) fn places(&self, topic: &str, sink: &Sink<'_>) -> BTreeMap<SubscriptionId, u64> {
+        self.stream_of(topic).map(|stream| stream.places(sink)).unwrap_or_default()
+    }
+
+    pub(crate) fn stream_of(&self, topic: &str) -> Option<&Stream> {
+        self.streams.get(*self.by_topic.get(topic)?)
+    }
+
+    /// A cache tells of a topic.
+    pub(crate) fn set_tracked(&mut self, topic: &str) {
+        let index = self.by_topic.get(topic).copied();
+        index.and_then(|index| self.streams.get_mut(index)).into_iter().for_each(Stream::set_tracked);
+    }
+
+    /// Writes down where subscriptions are, for who brings the rest.
+    pub(crate) fn leave_tracks(&mut self, sink: &mut Sink<'_>) {
+        for stream in &mut self.streams {
+            stream.leave_track(sink);
+        }
+    }
+
     /// Keeps what all streams have counted, as the peer is gone.
     pub(crate) fn close(&self, sink: &mut Sink<'_>) {
         self.streams.iter().for_each(|stream| stream.keep_cursors(sink));
@@ -268,7 +291,8 @@ impl Incoming {
         }
         self.recent = self.streams.len();
         self.by_topic.insert(topic.clone(), self.recent);
-        self.streams.push(Stream::new(topic));
+        let is_tracked = sink.tracks.has(&sink.life(&topic));
+        self.streams.push(Stream::new(topic, is_tracked));
         Some(Some(self.recent))
     }
 }

@@ -43,14 +43,18 @@
 
 mod batch;
 mod bundle;
+mod cache;
 mod calls;
 mod cargo;
+mod carried;
+mod catalogue;
 mod classic;
 mod config;
 mod control;
 mod cursors;
 mod filter;
 mod groups;
+mod handing;
 mod history;
 mod incoming;
 mod interest;
@@ -67,10 +71,12 @@ mod presence;
 mod publication;
 mod publications;
 mod publish;
+mod ranges;
 mod receipt;
 mod receive;
 mod replay;
 mod run;
+mod seek;
 mod sequencer;
 mod serving;
 mod stats;
@@ -79,9 +85,11 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod tracks;
 mod will;
 
 pub use batch::Batch;
+pub use cache::{CacheError, CacheId, CacheStats};
 pub use calls::{Ask, CallEvent, CallId, Reach, Reply, RequestError};
 pub use cargo::Cargo;
 pub use config::{Config, ConfigError};

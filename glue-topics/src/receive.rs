@@ -23,8 +23,10 @@ impl Topics {
             self.stats.unknown_peer += 1;
             return;
         }
+        self.tracks.now = now;
         match Head::decode(head) {
             Err(_) => self.stats.malformed += 1,
+            Ok(Head::Carried(head)) => self.handle_carried(now, from, head, &body),
             Ok(Head::Answer(head)) => self.handle_answer(from, &head, body),
             Ok(Head::Request(head)) => self.handle_request(now, from, &head, body),
             Ok(Head::Bundle { mark, count, age }) => {
@@ -36,6 +38,18 @@ impl Topics {
                 let skipped = Skipped { mark, first, last, reason };
                 self.with_peer(from, |incoming, sink| incoming.handle_skip(&topic, skipped, sink));
             }
+        }
+        self.follow_exchange(now);
+    }
+
+    /// Sees to caches: here, and what of peers' is wanted.
+    pub(crate) fn follow_exchange(&mut self, now: Instant) {
+        if !self.tracks.is_quiet() {
+            self.follow_tracks(now);
+        }
+        if self.caches.is_any() {
+            self.follow_caches(now);
+            self.serve_orders(now);
         }
     }
 
@@ -57,6 +71,8 @@ impl Topics {
             self.drop_expired_history(now);
         }
         self.handle_calls_timeout(now);
+        self.tracks.now = now;
+        self.follow_exchange(now);
         while self.holds.front().is_some_and(|(_, hold)| hold.due <= now) {
             let Some((from, hold)) = self.holds.pop_front() else { return };
             self.with_peer(from, |incoming, sink| incoming.classic.release(&hold, &mut incoming.budget, sink));
@@ -67,7 +83,9 @@ impl Topics {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let release = self.holds.front().map(|(_, hold)| hold.due);
-        [release, self.outputs.history_due, self.calls.poll_timeout()].into_iter().flatten().min()
+        let exchange = [self.tracks.poll_timeout(), self.poll_caches(), self.orders_due];
+        let others = [release, self.outputs.history_due, self.calls.poll_timeout()];
+        others.into_iter().chain(exchange).flatten().min()
     }
 
     fn handle_control(&mut self, from: PeerId, number: u64, body: Bytes) {
@@ -84,6 +102,7 @@ impl Topics {
     fn apply(&mut self, from: PeerId, operation: Operation) -> Option<()> {
         match operation {
             Operation::Cancel { leg } => self.withdraw(Some(from), leg),
+            Operation::Catalogue(operation) => self.apply_exchange(from, operation)?,
             Operation::Done { leg } => self.handle_share_done(Some(from), leg),
             Operation::Return { leg, reason } => self.handle_return(Some(from), leg, Why::from_wire(reason)),
             Operation::Serve { service, topic, type_name } => {
@@ -98,6 +117,7 @@ impl Topics {
                 let filter = self.read_filter(&filter)?;
                 let type_name = filter.type_name(TypeName::read(&type_name, self.config.max_type_bytes)?);
                 if self.add_interest(from, &filter, type_name.clone()) {
+                    self.offer_cached(from, &filter);
                     self.reconsider_all(from, &filter, Some(&type_name));
                 }
             }
@@ -105,11 +125,13 @@ impl Topics {
                 let filter = self.read_filter(&filter)?;
                 let type_name = filter.type_name(TypeName::read(&type_name, self.config.max_type_bytes)?);
                 if self.add_interest(from, &filter, type_name) {
+                    self.offer_cached(from, &filter);
                     self.note_wish(from, filter, wish);
                 }
             }
             Operation::Asked { newest } => {
                 self.begin_runs(from, SubscriptionId(newest));
+                self.answer_asked(from, SubscriptionId(newest));
             }
             Operation::Unsubscribe { filter } => {
                 let filter = self.read_filter(&filter)?;

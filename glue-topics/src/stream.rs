@@ -11,6 +11,7 @@ use std::sync::Arc;
 use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
 
 use crate::batch::Batch;
+use crate::cache::Caches;
 use crate::config::Config;
 use crate::cursors::Cursors;
 use crate::message::{Gap, GapReason, Source};
@@ -21,6 +22,7 @@ use crate::run::Mark;
 use crate::sequencer::{Held, Sequencer};
 use crate::stats::{Ledger, Received, Stats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
+use crate::tracks::{Life, Tracks};
 
 /// The order of one topic of one peer.
 #[derive(Debug)]
@@ -40,6 +42,10 @@ pub(crate) struct Stream {
     pub(crate) run: Run,
     /// Named runs that are to come, by barrier.
     pub(crate) later: BTreeMap<u64, Pending>,
+    /// Whether caches tell of it, so that order is made by a track.
+    pub(crate) is_tracked: bool,
+    /// The number after the run that is over.
+    pub(crate) ended: Option<u64>,
 }
 
 /// What a cargo brings.
@@ -66,6 +72,8 @@ pub(crate) struct Audience {
     to: Arc<[SubscriptionId]>,
     /// Whose wishes for history were known when the run began.
     asked: SubscriptionId,
+    /// Whether a cache here wants it.
+    is_cached: bool,
     mismatched: bool,
     told_mismatch: bool,
 }
@@ -84,6 +92,8 @@ pub(crate) struct Sink<'a> {
     pub(crate) stats: &'a mut Stats,
     pub(crate) ledger: &'a mut Ledger,
     pub(crate) cursors: &'a mut Cursors,
+    pub(crate) caches: &'a mut Caches,
+    pub(crate) tracks: &'a mut Tracks,
 }
 
 /// What of one peer is held.
@@ -97,7 +107,7 @@ pub(crate) struct Budget {
 }
 
 impl Stream {
-    pub(crate) fn new(topic: TopicName) -> Self {
+    pub(crate) fn new(topic: TopicName, is_tracked: bool) -> Self {
         Self {
             topic,
             source: None,
@@ -109,11 +119,18 @@ impl Stream {
             received: Received::default(),
             run: Run::default(),
             later: BTreeMap::new(),
+            is_tracked,
+            ended: None,
         }
     }
 
     pub(crate) const fn received(&self) -> Received {
         self.received
+    }
+
+    /// The number that is next, if a run is under way.
+    pub(crate) const fn next(&self) -> Option<u64> {
+        self.sequencer.next()
     }
 
     pub(crate) const fn topic(&self) -> &TopicName {
@@ -224,6 +241,7 @@ impl Stream {
                 self.starts.pop_first();
             }
             if next.is_some() && self.ends.front().is_some_and(|(_, end)| Some(*end) <= next) {
+                self.ended = next;
                 self.ends.pop_front();
                 self.keep_cursors(sink);
                 self.sequencer.stop();
@@ -274,6 +292,9 @@ impl Stream {
                 let count = last - first + 1;
                 sink.stats.messages_received += count;
                 self.audience.renew(&source, self.run.asked(), sink);
+                if self.audience.is_cached {
+                    sink.caches.put(&source, (first, last), &batch);
+                }
                 self.received.messages += count;
                 self.received.bytes += batch.content_bytes() as u64;
                 self.received.delivered += if self.audience.to.is_empty() { 0 } else { count };
@@ -281,7 +302,7 @@ impl Stream {
                 if first < self.run.live() {
                     self.deliver_history(self.audience.to.clone(), (first, last), &batch, sink);
                 } else {
-                    sink.outputs.deliver(&self.audience.to, batch);
+                    self.hand(self.audience.to.clone(), (first, last), batch, sink);
                 }
             }
             Part::Skip(reason) => self.tell_gap(first, last, reason, sink),
@@ -304,11 +325,19 @@ impl Stream {
                 )
             }
         };
+        if self.audience.is_cached && reason == GapReason::Expired {
+            sink.caches.skip(&source, from, to);
+        }
+        if self.is_tracked && reason != GapReason::Expired && sink.tracks.may_be_filled() {
+            let starts = ids.iter().map(|id| (*id, self.first_for(*id, from, sink)));
+            let starts: Vec<_> = starts.filter(|(_, start)| *start <= to).collect();
+            return sink.tracks.give_up(&sink.life(&self.topic), &starts, (from, to, reason));
+        }
         let batch = Batch::of_gap(Some(sink.peer), Gap { source, from, to, reason });
         if from < self.run.live() {
             self.deliver_history(ids, (from, to), &batch, sink);
         } else {
-            sink.outputs.deliver(&ids, batch);
+            self.hand(ids, (from, to), batch, sink);
         }
     }
 }
@@ -356,6 +385,7 @@ impl Audience {
         self.version = sink.subscriptions.version();
         self.to = sink.subscriptions.taking_part(matching.ids, asked);
         self.asked = asked;
+        self.is_cached = matching.is_cached;
         self.mismatched = matching.mismatch.is_some();
         if let Some(ours) = matching.mismatch.filter(|_| !std::mem::replace(&mut self.told_mismatch, true)) {
             sink.tell_mismatch(source, ours);
@@ -364,6 +394,11 @@ impl Audience {
 }
 
 impl Sink<'_> {
+    /// The topic of this peer, as one of those that caches tell of.
+    pub(crate) fn life(&self, topic: &TopicName) -> Life {
+        Life { id: self.endpoint_id, incarnation: self.incarnation, topic: topic.clone() }
+    }
+
     pub(crate) fn source(&self, topic_name: TopicName, topic_type: TypeName) -> Arc<Source> {
         let (endpoint_id, endpoint_name) = (self.endpoint_id, self.endpoint_name.clone());
         Arc::new(Source { endpoint_id, incarnation: self.incarnation, endpoint_name, topic_name, topic_type })

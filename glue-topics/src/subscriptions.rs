@@ -1,6 +1,6 @@
 //! The subscriptions of this endpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -48,6 +48,8 @@ pub(crate) struct Subscriptions {
     by_filter: FilterMap<Vec<(SubscriptionId, TypeName)>>,
     /// Those that want history, and how many messages of it.
     wishes: BTreeMap<SubscriptionId, u64>,
+    /// Those that are caches: they want all, and are no subscriptions of the application.
+    caches: BTreeSet<SubscriptionId>,
     last: u64,
     version: u64,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Subscriptions {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Matching {
     pub(crate) ids: Arc<[SubscriptionId]>,
+    /// Whether a cache here wants them.
+    pub(crate) is_cached: bool,
     /// The type of a subscription to just this topic that does not take messages of this type.
     pub(crate) mismatch: Option<TypeName>,
 }
@@ -84,6 +88,7 @@ impl Subscriptions {
         let Some(filter) = self.filters.remove(&id) else { return };
         self.version += 1;
         self.wishes.remove(&id);
+        self.caches.remove(&id);
         let Some(list) = self.by_filter.get_mut(&filter) else { return };
         list.retain(|(other, _)| *other != id);
         if list.is_empty() {
@@ -116,6 +121,12 @@ impl Subscriptions {
         if wish > 0 {
             self.wishes.insert(id, wish);
         }
+    }
+
+    /// A subscription is a cache.
+    pub(crate) fn set_cache(&mut self, id: SubscriptionId) {
+        self.set_wish(id, u64::MAX);
+        self.caches.insert(id);
     }
 
     /// How much history a subscription wants.
@@ -173,8 +184,13 @@ impl Subscriptions {
             add(list);
             false
         });
+        let all = ids.len();
+        if !self.caches.is_empty() {
+            ids.retain(|id| !self.caches.contains(id));
+        }
+        let is_cached = ids.len() < all;
         let mismatch = exact.iter().find(|(_, wanted)| !takes(wanted)).map(|(_, wanted)| wanted.clone());
-        Matching { ids: ids.into(), mismatch }
+        Matching { ids: ids.into(), is_cached, mismatch }
     }
 
     /// As [`Subscriptions::matching`], for a source. To a classic publisher `$` is a character like any other, and `#`
@@ -183,6 +199,7 @@ impl Subscriptions {
         let mut matching = self.matching(&source.topic_name, Some(&source.topic_type));
         if source.is_classic() && source.topic_name.starts_with('$') {
             let all = self.by_filter.all().into_iter().flatten().map(|(id, _)| *id);
+            let all = all.filter(|id| !self.caches.contains(id));
             matching.ids = matching.ids.iter().copied().chain(all).collect();
         }
         matching

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use glue_net::{EndpointId, Gauge, Incarnation, PeerId, Rng};
+use glue_net::{EndpointId, Gauge, Incarnation, Instant, PeerId, Rng};
 
+use crate::cache::Caches;
 use crate::calls::Calls;
 use crate::cargo::Cargo;
 use crate::classic::Hold;
@@ -21,6 +22,7 @@ use crate::serving::Serving;
 use crate::stats::{Ledger, Received, Stats, TopicStats};
 use crate::stream::Sink;
 use crate::subscriptions::{SubscribeError, SubscriptionId, Subscriptions};
+use crate::tracks::Tracks;
 
 /// Topics: who publishes what to whom, in which order, for how long.
 ///
@@ -50,6 +52,16 @@ pub struct Topics {
     pub(crate) calls: Calls,
     pub(crate) serving: Serving,
     pub(crate) presence: Presence,
+    /// What is kept of others' messages.
+    pub(crate) caches: Caches,
+    /// When peers may be told next what of it has changed.
+    pub(crate) catalogue_due: Option<Instant>,
+    /// When to look whether more of it can be sent to those who want it.
+    pub(crate) orders_due: Option<Instant>,
+    /// Sources that caches of peers tell of.
+    pub(crate) tracks: Tracks,
+    /// Native peers.
+    pub(crate) lives: BTreeMap<(EndpointId, Incarnation), PeerId>,
 }
 
 impl Topics {
@@ -59,6 +71,7 @@ impl Topics {
     /// [`ConfigError`] if a setting is out of range.
     pub fn new(config: Config, id: EndpointId, incarnation: Incarnation, name: &str) -> Result<Self, ConfigError> {
         config.check()?;
+        let held = Gauge::default();
         Ok(Self {
             config,
             id,
@@ -73,7 +86,12 @@ impl Topics {
             ledger: Ledger::default(),
             cursors: Cursors::default(),
             holds: VecDeque::new(),
-            held: Gauge::default(),
+            caches: Caches::default(),
+            catalogue_due: None,
+            orders_due: None,
+            tracks: Tracks::new(&held),
+            lives: BTreeMap::new(),
+            held,
             names: Gauge::default(),
             // Which of several responders is asked need not be the same in each life.
             calls: Calls::new(Rng::new(incarnation.0)),
@@ -155,6 +173,10 @@ impl Topics {
                 self.peers.insert(id, peer);
             }
         }
+        if facts.wire == Wire::Native {
+            self.lives.insert((facts.id, facts.incarnation), id);
+            self.tracks.touch_all();
+        }
         self.set_there(id, true);
         self.owing.insert(id);
         self.renew_publications(id);
@@ -193,11 +215,18 @@ impl Topics {
             return;
         }
         self.with_peer(id, |incoming, sink| {
+            if sink.tracks.may_be_filled() {
+                incoming.leave_tracks(sink);
+            }
             incoming.give_up(GapReason::PublisherGone, sink);
             incoming.close(sink);
+            incoming.leave_tracks(sink);
         });
         self.set_there(id, false);
-        self.peers.remove(&id);
+        if let Some(peer) = self.peers.remove(&id) {
+            self.lives.remove(&(peer.id, peer.incarnation));
+        }
+        self.tracks.forget_holder(id);
         self.owing.remove(&id);
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
         self.publications.iter_mut().for_each(|publication| publication.forget(id, outputs, stats));
@@ -219,6 +248,7 @@ impl Topics {
                 peer.flush(id, (&self.subscriptions, &self.presence), &mut self.outputs);
                 peer.flush_desk(id, &self.serving, &mut self.outputs);
             }
+            self.flush_exchange(id);
         }
         self.outputs.cargo.pop_front()
     }
@@ -276,7 +306,13 @@ impl Topics {
     /// Bytes that came from a peer and wait here for what comes before them.
     #[must_use]
     pub fn held_bytes(&self, id: PeerId) -> usize {
-        self.peers.get(&id).map_or(0, |peer| peer.incoming.held_bytes())
+        self.peers.get(&id).map_or(0, |peer| peer.incoming.held_bytes()) + self.tracks.held_of(id)
+    }
+
+    /// A peer whose messages were held for what comes before them, and are no longer: its credit may have grown.
+    #[must_use]
+    pub fn poll_released(&mut self) -> Option<PeerId> {
+        self.tracks.released.pop_first()
     }
 
     /// Bytes of all peers that wait here for what comes before them.
@@ -320,7 +356,7 @@ impl Topics {
         id: PeerId,
         with: impl FnOnce(&mut Incoming, &mut Sink<'_>) -> T,
     ) -> Option<T> {
-        let Self { config, subscriptions, outputs, stats, ledger, cursors, .. } = self;
+        let Self { config, subscriptions, outputs, stats, ledger, cursors, caches, tracks, .. } = self;
         let peer = self.peers.get_mut(&id)?;
         let mut sink = Sink {
             own_id: self.id,
@@ -334,12 +370,14 @@ impl Topics {
             stats,
             ledger,
             cursors,
+            caches,
+            tracks,
         };
         Some(with(&mut peer.incoming, &mut sink))
     }
 
     /// Tells native peers that a filter's declaration may have changed.
-    fn declare(&mut self, filter: &Filter, before: Option<&TypeName>) {
+    pub(crate) fn declare(&mut self, filter: &Filter, before: Option<&TypeName>) {
         let after = self.subscriptions.declared(filter);
         if before == after.as_ref() {
             return;
@@ -357,7 +395,9 @@ impl Topics {
             self.outputs.interest_changed |= peer.offers > 0;
             if reachable {
                 self.keep_calls(id);
+                self.retell(id);
             }
+            self.tracks.touch_all();
             self.renew_publications(id);
         }
     }
