@@ -249,6 +249,9 @@ impl Engine {
         self.deliver();
         self.note_peak();
         self.renew_credit(peer);
+        while let Some(released) = self.topics.poll_released() {
+            self.renew_credit(released);
+        }
         self.review(now, peer);
         self.note_room();
     }

@@ -29,6 +29,8 @@ pub struct Memory {
     pub own: usize,
     /// Names of topics that peers are interested in or publish, and what is kept with them.
     pub names: usize,
+    /// Messages that caches here keep.
+    pub cached: usize,
     /// Messages of peers that wait for an earlier one.
     pub waiting: usize,
     /// Messages of peers that wait for the application.
@@ -45,7 +47,7 @@ impl Memory {
     /// All that is held.
     #[must_use]
     pub const fn held(&self) -> usize {
-        self.bundles + self.queues + self.own + self.names + self.waiting + self.lent + self.joining
+        self.bundles + self.queues + self.own + self.names + self.cached + self.waiting + self.lent + self.joining
     }
 }
 
@@ -84,6 +86,7 @@ impl Engine {
             queues: self.transport.overhead_bytes(),
             own: self.topics.own_bytes().bytes(),
             names: self.topics.names_bytes(),
+            cached: self.topics.cached_bytes(),
             waiting: self.topics.waiting_bytes(),
             lent: self.roster.lent_in_all(),
             joining: self.joiner.held_bytes(),
@@ -169,7 +172,7 @@ impl Engine {
     }
 
     fn delivered(&self) -> usize {
-        let names = self.topics.names_bytes();
+        let names = self.topics.names_bytes() + self.topics.cached_bytes();
         self.topics.waiting_bytes() + self.roster.lent_in_all() + self.topics.own_bytes().bytes() + names
     }
 

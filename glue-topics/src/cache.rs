@@ -229,7 +229,7 @@ impl Caches {
     /// Keeps a bundle that has not been read yet.
     pub(crate) fn put(&mut self, source: &Arc<Source>, (first, last): (u64, u64), batch: &Batch) {
         let count = last - first + 1;
-        let Some(number) = self.shelf_for(source) else { return };
+        let Some(number) = self.shelf_for(source, first) else { return };
         let Some(shelf) = self.shelves.get_mut(&number) else { return };
         if shelf.known.at_or_after(first).is_some_and(|(known, _)| known <= last) {
             self.stats.duplicates += count;
@@ -255,7 +255,7 @@ impl Caches {
 
     /// Notes messages that have expired.
     pub(crate) fn skip(&mut self, source: &Arc<Source>, first: u64, last: u64) {
-        let Some(number) = self.shelf_for(source) else { return };
+        let Some(number) = self.shelf_for(source, first) else { return };
         let Some(shelf) = self.shelves.get_mut(&number) else { return };
         if !shelf.known.contains(first, last) {
             let mut at = first;
@@ -293,11 +293,18 @@ impl Caches {
         self.caches.iter().find(|(_, cache)| cache.filter.matches(topic)).map(|(id, _)| *id)
     }
 
-    fn shelf_for(&mut self, source: &Arc<Source>) -> Option<u64> {
+    fn shelf_for(&mut self, source: &Arc<Source>, first: u64) -> Option<u64> {
         let life = Life::of(source);
         if let Some(number) = self.numbers.get(&life).copied() {
-            // A topic that changes its type within one life is another matter: rare enough to be left to its publisher.
-            return self.shelves.get(&number).filter(|shelf| shelf.source.topic_type == source.topic_type).map(|_| number);
+            let shelf = self.shelves.get(&number)?;
+            if shelf.source.topic_type == source.topic_type {
+                return Some(number);
+            }
+            // The topic has another type now, and its numbers go on. What had the old one goes.
+            if shelf.known.last().is_some_and(|last| first <= last) {
+                return None;
+            }
+            self.forget(number);
         }
         let owner = self.owner(&source.topic_name)?;
         self.last_number += 1;
@@ -316,7 +323,11 @@ impl Caches {
         }
         let others = || self.shelves.iter().filter(|(number, _)| **number != but);
         let empty = others().find(|(_, shelf)| shelf.bundles.is_empty());
-        let Some(number) = empty.or_else(|| others().next()).map(|(number, _)| *number) else { return };
+        let number = empty.or_else(|| others().next()).map(|(number, _)| *number);
+        number.into_iter().for_each(|number| self.forget(number));
+    }
+
+    fn forget(&mut self, number: u64) {
         while let Some(first) = self.shelves.get(&number).and_then(|shelf| shelf.bundles.keys().next().copied()) {
             self.stats.evicted += self.take(number, first).unwrap_or(0);
         }
@@ -418,4 +429,4 @@ const MAX_SOURCES: usize = 4_096;
 /// are few.
 const MAX_RANGES: usize = 64;
 /// What a bundle takes beside its bytes, in the maps too.
-const OVERHEAD_BYTES: usize = size_of::<Stored>() + 150;
+pub(crate) const OVERHEAD_BYTES: usize = size_of::<Stored>() + 150;

@@ -126,7 +126,8 @@ impl Topics {
     /// Sends peers what they asked caches here for, as far as little is under way to them.
     pub(crate) fn serve_orders(&mut self, now: Instant) {
         self.orders_due = None;
-        let asking: Vec<_> = self.peers.iter().filter(|(_, peer)| !peer.exchange.orders.is_empty()).map(|(id, _)| *id).collect();
+        let asking: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| !peer.exchange.orders.is_empty()).map(|(id, _)| *id).collect();
         for id in asking {
             self.serve_peer(now, id);
         }
@@ -198,7 +199,8 @@ impl Topics {
                 let header = Header::read(body)?;
                 let (first, last) = (header.first, header.first.checked_add(count.checked_sub(1)?)?);
                 let source = Arc::clone(&self.tracks.get_mut(&life)?.source);
-                let fits = header.topic == source.topic_name.as_bytes() && header.type_name == source.topic_type.as_bytes();
+                let fits =
+                    header.topic == source.topic_name.as_bytes() && header.type_name == source.topic_type.as_bytes();
                 self.note_answer(now, from, &life, (first, last, head.is_last))?;
                 if !fits || bundle::find(count, header.messages) != Found::All {
                     self.take_absent(from, &life, (first, last), false);
@@ -239,15 +241,18 @@ impl Topics {
     fn note_answer(&mut self, now: Instant, from: PeerId, life: &Life, part: (u64, u64, bool)) -> Option<()> {
         let (first, last, is_last) = part;
         let mut track = self.tracks.take(life)?;
-        let result = track.want.as_mut().filter(|want| want.peer == from && first <= want.to && last >= want.from).map(|want| {
-            want.got.add(first, last);
-            want.due = now + ANSWER;
-            if is_last {
-                want.end = Some(last);
-            }
-            let is_whole = |got: &Ranges, end: u64| got.at_or_after(want.from).is_some_and(|(at, to)| at == want.from && to >= end);
-            want.end.is_some_and(|end| is_whole(&want.got, end))
-        });
+        let result =
+            track.want.as_mut().filter(|want| want.peer == from && first <= want.to && last >= want.from).map(|want| {
+                want.got.add(first, last);
+                want.due = now + ANSWER;
+                if is_last {
+                    want.end = Some(last);
+                }
+                let is_whole = |got: &Ranges, end: u64| {
+                    got.at_or_after(want.from).is_some_and(|(at, to)| at == want.from && to >= end)
+                };
+                want.end.is_some_and(|end| is_whole(&want.got, end))
+            });
         if result.is_some() {
             track.holders.get_mut(&from).into_iter().for_each(|holder| holder.failures = 0);
         }

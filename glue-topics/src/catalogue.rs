@@ -70,9 +70,10 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Whether it caches a topic, with room for a message of `bytes`.
-    pub(crate) fn caches(&self, topic: &str, bytes: usize) -> bool {
-        self.filters.iter().any(|(filter, budget)| *budget >= bytes as u64 && filter.matches(topic))
+    /// If it caches a topic: the bytes that its cache may take.
+    pub(crate) fn budget_for(&self, topic: &str) -> Option<u64> {
+        // Of several of its caches one has the topic, and which is not known.
+        self.filters.iter().filter(|(filter, _)| filter.matches(topic)).map(|(_, budget)| *budget).min()
     }
 }
 

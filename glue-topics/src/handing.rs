@@ -10,7 +10,13 @@ use crate::tracks::{Offer, Place};
 
 impl Stream {
     /// Delivers what is in order.
-    pub(crate) fn hand(&mut self, ids: Arc<[SubscriptionId]>, (first, last): (u64, u64), batch: Batch, sink: &mut Sink<'_>) {
+    pub(crate) fn hand(
+        &mut self,
+        ids: Arc<[SubscriptionId]>,
+        (first, last): (u64, u64),
+        batch: Batch,
+        sink: &mut Sink<'_>,
+    ) {
         if !self.is_tracked && sink.tracks.joining.is_empty() {
             return sink.outputs.deliver(&ids, batch);
         }
@@ -19,7 +25,13 @@ impl Stream {
     }
 
     /// Delivers what is in order, to each from a number on.
-    pub(crate) fn offer(&mut self, starts: &[(SubscriptionId, u64)], (first, last): (u64, u64), batch: Batch, sink: &mut Sink<'_>) {
+    pub(crate) fn offer(
+        &mut self,
+        starts: &[(SubscriptionId, u64)],
+        (first, last): (u64, u64),
+        batch: Batch,
+        sink: &mut Sink<'_>,
+    ) {
         let joins = |(id, _): &(SubscriptionId, u64)| sink.tracks.joining.contains_key(id);
         if !self.is_tracked && starts.iter().any(joins) {
             self.open_track(sink);
@@ -50,10 +62,8 @@ impl Stream {
         let Some(track) = sink.tracks.get_mut(&sink.life(&self.topic)) else { return };
         for (id, next) in places {
             let has_wish = sink.subscriptions.wish_of(id) > 0;
-            let place = track.places.entry(id).or_insert(Place { next, is_anchored: true, has_wish });
-            if !track.joining.contains_key(&id) {
-                place.next = place.next.max(next);
-            }
+            // Where it is already, all that this stream brings has gone through the track.
+            track.places.entry(id).or_insert(Place { next, is_anchored: true, has_wish });
         }
     }
 

@@ -1,12 +1,13 @@
 //! One topic that this endpoint publishes: who gets it, and the bundle that is being laid.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use glue_net::PeerId;
 use glue_net::wire::classic::{self, Codec};
 
 use crate::bundle::{self, Bundle, OpenBundle, Post};
+use crate::cache;
 use crate::cargo::Cargo;
 use crate::config::Config;
 use crate::history::{History, Store};
@@ -35,6 +36,8 @@ pub(crate) struct Publication {
     pub(crate) listed: bool,
     /// Of the message that is being published.
     receipt: Option<Receipt>,
+    /// Peers that cache it, and how much one message may take there.
+    cachers: BTreeMap<PeerId, u64>,
     /// No group wanted it when the groups had this version.
     pub(crate) without_groups: Option<u64>,
     names: Vec<u8>,
@@ -102,6 +105,7 @@ impl Publication {
             counts: TopicStats::default(),
             listed: false,
             receipt: None,
+            cachers: BTreeMap::new(),
             without_groups: None,
             open: None,
             last_len: 0,
@@ -147,7 +151,12 @@ impl Publication {
         let (bundle, receipt) = (Arc::new(bundle), self.receipt.as_ref());
         for target in self.native.iter_mut().filter(|target| target.served) {
             let mark = target.mark();
-            let ticket = receipt.map(|receipt| Arc::new(receipt.ticket(bundle.content.len())));
+            let ticket = receipt.map(|receipt| {
+                let len = bundle.content.len();
+                let budget = self.cachers.get(&target.peer);
+                let is_cached = budget.is_some_and(|budget| *budget >= (len + cache::OVERHEAD_BYTES) as u64);
+                Arc::new(receipt.ticket(len, is_cached))
+            });
             outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), mark, ticket)));
         }
         if let Some(store) = &mut self.store {
@@ -157,9 +166,15 @@ impl Publication {
     }
 
     /// The next message stands alone in its bundle, and `receipt` learns who gets it, until [`Publication::confirmed`].
-    pub(crate) fn confirm(&mut self, receipt: Receipt, outputs: &mut Outputs, stats: &mut Stats) {
+    pub(crate) fn confirm(
+        &mut self,
+        receipt: Receipt,
+        cachers: BTreeMap<PeerId, u64>,
+        outputs: &mut Outputs,
+        stats: &mut Stats,
+    ) {
         self.close(outputs, stats);
-        self.receipt = Some(receipt);
+        (self.receipt, self.cachers) = (Some(receipt), cachers);
     }
 
     /// The message was published.

@@ -63,10 +63,6 @@ impl Ranges {
         self.0.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> {
         self.0.iter().map(|(first, last)| (*first, *last))
     }

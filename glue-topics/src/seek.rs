@@ -56,7 +56,8 @@ impl Topics {
             peer.is_none_or(|peer| peer.exchange.told >= id)
         };
         let cachers = &self.tracks.cachers;
-        let is_ready = |id: SubscriptionId, until: Instant| until <= now || cachers.iter().all(|peer| has_told(peer, id));
+        let is_ready =
+            |id: SubscriptionId, until: Instant| until <= now || cachers.iter().all(|peer| has_told(peer, id));
         let joining = std::mem::take(&mut self.tracks.joining);
         let (ready, left): (BTreeMap<_, _>, BTreeMap<_, _>) =
             joining.into_iter().partition(|(id, until)| is_ready(*id, *until));
@@ -73,6 +74,7 @@ impl Topics {
         if let Some(want) = track.want.take_if(|want| want.due <= now) {
             track.note_failure(want.peer);
         }
+        track.want.take_if(|want| !self.may_ask(want.peer));
         let origin = self.origin(life);
         while track.want.is_none() {
             match self.next_step(now, life, &mut track, origin) {
@@ -132,7 +134,8 @@ impl Topics {
         if let Some(until) = self.patience(track, at, since).filter(|until| *until > now && !track.is_over) {
             return if until == Instant::FAR { Step::Nothing } else { Step::Wait(until) };
         }
-        let next_held = track.holders.values().filter_map(|holder| holder.ranges.at_or_after(at + 1)).map(|(first, _)| first);
+        let next_held =
+            track.holders.values().filter_map(|holder| holder.ranges.at_or_after(at + 1)).map(|(first, _)| first);
         let end = end.min(next_held.min().unwrap_or(u64::MAX) - 1);
         match given_up {
             Some((last, reason)) => Step::Tell(end.min(last), reason),
@@ -182,7 +185,9 @@ impl Topics {
     fn holder(&self, track: &Track, at: u64) -> Option<(PeerId, u64)> {
         let holders = track.holders.iter().filter(|(peer, _)| self.may_ask(**peer));
         let mut holders: Vec<_> = holders
-            .filter_map(|(peer, holder)| Some((*peer, holder.ranges.at_or_after(at).filter(|(first, _)| *first == at)?.1)))
+            .filter_map(|(peer, holder)| {
+                Some((*peer, holder.ranges.at_or_after(at).filter(|(first, _)| *first == at)?.1))
+            })
             .collect();
         // Sources are spread over those who have them.
         let at = usize::try_from(track.turn).unwrap_or(0).checked_rem(holders.len())?;
@@ -253,7 +258,8 @@ impl Track {
     /// The first number for a subscription that wants the last `wish` of what there is. `start`: where its publisher would
     /// let it begin.
     fn begin(&self, wish: u64, start: Option<u64>) -> Option<u64> {
-        let held = self.holders.values().filter_map(|holder| holder.ranges.at_or_after(0)).map(|(first, _)| first).min();
+        let held =
+            self.holders.values().filter_map(|holder| holder.ranges.at_or_after(0)).map(|(first, _)| first).min();
         let before = if self.live > 0 { self.live } else { self.known + 1 };
         let wished = held.map(|held| held.max(before.saturating_sub(wish)));
         let start = start.filter(|start| *start < NOT_BEGUN);

@@ -236,9 +236,9 @@ mod tests {
         let any = subscriptions.add(filter("+/b"), TypeName::any());
         let all = subscriptions.add(filter("#"), type_name("json"));
         let matching = |given| subscriptions.matching("a/b", Some(&type_name(given)));
-        let of_json: std::collections::BTreeSet<_> = matching("json").ids.iter().copied().collect();
+        let of_json: BTreeSet<_> = matching("json").ids.iter().copied().collect();
         assert_eq!(of_json, [json, any, all].into());
-        let of_text: std::collections::BTreeSet<_> = matching("text").ids.iter().copied().collect();
+        let of_text: BTreeSet<_> = matching("text").ids.iter().copied().collect();
         assert_eq!((of_text, matching("text").mismatch), ([any, all].into(), None));
         assert_eq!(*subscriptions.matching("$a/b", Some(&type_name("json"))).ids, []);
     }

@@ -244,11 +244,12 @@ impl Topics {
 
     fn take_cargo(&mut self) -> Option<(PeerId, Cargo)> {
         while let Some(id) = self.owing.pop_first() {
+            // First, so that who learns that we want something knows whether we cache it.
+            self.flush_exchange(id);
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.flush(id, (&self.subscriptions, &self.presence), &mut self.outputs);
                 peer.flush_desk(id, &self.serving, &mut self.outputs);
             }
-            self.flush_exchange(id);
         }
         self.outputs.cargo.pop_front()
     }
