@@ -110,6 +110,13 @@ impl Engine {
         self.topics.bundle_bytes() + self.transport.overhead_bytes()
     }
 
+    /// Caches serve while there is room in the queues: what they send shares its bytes with the cache, but takes places.
+    #[inline]
+    pub(crate) fn note_serving(&mut self) {
+        let is_roomy = self.outgoing() + SERVED_BYTES <= self.config.outgoing_bytes();
+        self.topics.set_may_serve(is_roomy);
+    }
+
     /// What may be queued for one peer of what `limit` allows.
     pub(crate) fn queue_share(&self, limit: usize) -> usize {
         limit.min(self.config.outgoing_bytes().saturating_sub(self.outgoing()) / 2)
@@ -226,5 +233,7 @@ impl Config {
     }
 }
 
+/// What the places in queues take of all that caches have under way: 4,096 parts of answers.
+const SERVED_BYTES: usize = 1 << 20;
 /// What a message may take beside its payload: a bundle that is opened for it, and its place in the queues.
 const SPARE_BYTES: usize = 128 << 10;

@@ -119,6 +119,8 @@ pub(crate) struct Caches {
     deadlines: BTreeSet<(Instant, u64, u64)>,
     /// Sources of which peers may be told something.
     pub(crate) changed: BTreeSet<u64>,
+    /// Bytes on their way to peers.
+    pub(crate) carrying: Gauge,
     last_number: u64,
     last_age: u64,
     pub(crate) stats: CacheStats,
@@ -251,6 +253,7 @@ impl Caches {
         self.stats.cached += count;
         self.changed.insert(number);
         self.make_room(owner);
+        self.bound(number);
     }
 
     /// Notes messages that have expired.
@@ -427,6 +430,6 @@ impl Stored {
 const MAX_SOURCES: usize = 4_096;
 /// Ranges of numbers that are known of a source. Bundles of one source come in order from each who has them, so holes
 /// are few.
-const MAX_RANGES: usize = 64;
+pub(crate) const MAX_RANGES: usize = 64;
 /// What a bundle takes beside its bytes, in the maps too.
 pub(crate) const OVERHEAD_BYTES: usize = size_of::<Stored>() + 150;

@@ -34,7 +34,7 @@ pub(crate) struct Carried {
     last: u64,
     what: What,
     /// Counts until it is acknowledged, expired or dropped.
-    _carrying: Arc<Held>,
+    _carrying: Arc<[Held; 2]>,
 }
 
 #[derive(Clone, Debug)]
@@ -111,7 +111,7 @@ impl CarriedHead {
         } else {
             let expired = reader.u8()? == EXPIRED;
             let (first, last) = (reader.varint()?, reader.varint()?);
-            if first > last {
+            if first == 0 || first > last {
                 return Err(DecodeError::Malformed("range of what is absent"));
             }
             CarriedContent::Absent { first, last, expired }
@@ -123,9 +123,18 @@ impl CarriedHead {
 // ---- giving ----
 
 impl Topics {
+    /// Says whether there is memory to send what caches here were asked for. What is sent shares its bytes with the cache,
+    /// but takes places in queues.
+    pub const fn set_may_serve(&mut self, may_serve: bool) {
+        self.may_serve = may_serve;
+    }
+
     /// Sends peers what they asked caches here for, as far as little is under way to them.
     pub(crate) fn serve_orders(&mut self, now: Instant) {
-        self.orders_due = None;
+        self.orders_due = (!self.may_serve).then_some(now + RETRY);
+        if !self.may_serve {
+            return;
+        }
         let asking: Vec<_> =
             self.peers.iter().filter(|(_, peer)| !peer.exchange.orders.is_empty()).map(|(id, _)| *id).collect();
         for id in asking {
@@ -136,7 +145,7 @@ impl Topics {
     fn serve_peer(&mut self, now: Instant, id: PeerId) {
         let Self { peers, caches, outputs, .. } = self;
         let Some(peer) = peers.get_mut(&id) else { return };
-        while peer.exchange.carrying.bytes() < MAX_CARRYING_BYTES {
+        while peer.exchange.carrying.bytes() < MAX_CARRYING_BYTES.saturating_sub(caches.carrying.bytes()) / 2 {
             let Some((number, (from, to))) = peer.exchange.orders.pop_first() else { return };
             let (mut at, mut bytes, mut answer) = (from, 0, Vec::new());
             while at <= to && bytes < ANSWER_BYTES && answer.len() < ANSWER_CARGOS {
@@ -147,7 +156,8 @@ impl Topics {
                     caches.stats.carried += last - first + 1;
                 }
                 bytes += len;
-                let _carrying = Arc::new(peer.exchange.carrying.hold(len + CARGO_BYTES));
+                let _carrying =
+                    Arc::new([&peer.exchange.carrying, &caches.carrying].map(|sum| sum.hold(len + CARGO_BYTES)));
                 answer.push(Carried { source: number, is_last: false, first, last, what, _carrying });
                 at = last + 1;
             }
@@ -198,6 +208,9 @@ impl Topics {
             CarriedContent::Bundle { count, age } => {
                 let header = Header::read(body)?;
                 let (first, last) = (header.first, header.first.checked_add(count.checked_sub(1)?)?);
+                if first == 0 {
+                    return None;
+                }
                 let source = Arc::clone(&self.tracks.get_mut(&life)?.source);
                 let fits =
                     header.topic == source.topic_name.as_bytes() && header.type_name == source.topic_type.as_bytes();
@@ -274,9 +287,9 @@ const MAX_AGE: u64 = (1 << 62) - 1;
 const ANSWER_BYTES: usize = 1 << 20;
 /// And so many parts.
 const ANSWER_CARGOS: usize = 4_096;
-/// Bytes of answers under way to one peer before others wait.
-const MAX_CARRYING_BYTES: usize = 4 << 20;
-/// What part of an answer takes in a queue.
-const CARGO_BYTES: usize = 200;
+/// Bytes of answers under way in all. One peer has no more of it than half of what others leave.
+const MAX_CARRYING_BYTES: usize = 8 << 20;
+/// What part of an answer counts beside its bytes, so that there are never more than 4,096 of them in queues.
+const CARGO_BYTES: usize = 2_048;
 /// How often it is looked whether answers have arrived.
 const RETRY: Duration = Duration::from_millis(20);

@@ -4,8 +4,8 @@
 //! - 33 uncache: filter (byte string).
 //! - 34 source: number (varint), publisher's id (20), incarnation (u64), name, topic, type (byte strings), live (varint).
 //!   The sender knows the source by this number. It knew that the receiver is interested when `live` was the next number.
-//! - 35 have: source (varint), count (varint), as many times first and last (varints). What it has of it, in place of what
-//!   it said before.
+//! - 35 have: source (varint), count (varint, at most 64), as many times first and last (varints). What it has of it, in
+//!   place of what it said before. Nothing: the source is forgotten, until it is told again.
 //! - 36 told: newest (varint). It has told all that it has for the receiver's subscriptions up to this one.
 //! - 37 want: source, from, to (varints): the receiver's own number for it. Asks for what it has, see `carried.rs`.
 //!
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint};
 use glue_net::{EndpointId, Gauge, Incarnation, Instant, PeerId};
 
-use crate::cache::Shelf;
+use crate::cache::{MAX_RANGES, Shelf};
 use crate::filter::Filter;
 use crate::incoming::STREAM_BYTES;
 use crate::interest::Wanted;
@@ -86,14 +86,17 @@ impl CatalogueOperation {
                 let (number, id) = (reader.varint()?, EndpointId::from_bytes(reader.array()?));
                 let incarnation = Incarnation(reader.u64()?);
                 let names = [reader.bytes()?, reader.bytes()?, reader.bytes()?];
-                Ok(Self::Source { number, id, incarnation, names, live: reader.varint()? })
+                Ok(Self::Source { number, id, incarnation, names, live: reader.varint()?.max(1) })
             }
             HAVE => {
                 let (number, count) = (reader.varint()?, reader.varint()?);
                 let mut ranges = Ranges::default();
+                if count > MAX_RANGES as u64 {
+                    return Err(DecodeError::Malformed("count of ranges"));
+                }
                 for _ in 0..count {
                     let (first, last) = (reader.varint()?, reader.varint()?);
-                    ranges.add(first, last);
+                    ranges.add(first.max(1), last);
                 }
                 Ok(Self::Have { number, ranges })
             }
@@ -120,7 +123,8 @@ impl Topics {
         }
         self.catalogue_due = Some(now + TELL_INTERVAL);
         let changed = std::mem::take(&mut self.caches.changed);
-        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_native()) {
+        // Who is out of reach is told all when it is back.
+        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_native() && peer.reachable) {
             peer.exchange.changed.extend(&changed);
             self.owing.insert(*id);
         }
@@ -175,12 +179,13 @@ impl Topics {
         }
         for number in std::mem::take(&mut peer.exchange.changed) {
             match caches.shelf(number) {
-                Some(shelf) if peer.may_have(shelf) => {
+                Some(shelf) if peer.may_have(shelf) && shelf.known.first().is_some() => {
                     peer.introduce(id, (number, shelf), &mut body, outputs);
                     peer.reserve(id, 16 * shelf.known.len(), &mut body, outputs);
                     put_have(number, &shelf.known, &mut body);
                 }
-                None if peer.exchange.sources_told.contains(&number) => {
+                Some(shelf) if shelf.known.first().is_some() => {}
+                _ if peer.exchange.sources_told.remove(&number) => {
                     peer.reserve(id, 0, &mut body, outputs);
                     put_have(number, &Ranges::default(), &mut body);
                 }
@@ -203,7 +208,8 @@ impl Topics {
     /// A peer is back within reach, and may have missed changes.
     pub(crate) fn retell(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.exchange.changed.extend(self.caches.numbers());
+            let known = peer.exchange.sources_told.iter().copied();
+            peer.exchange.changed = known.chain(self.caches.numbers()).collect();
         }
     }
 }
@@ -291,7 +297,7 @@ impl Topics {
                 let life = self.peers.get(&from)?.exchange.sources.get(&number).cloned();
                 // One that was refused.
                 let Some(life) = life else { return Some(()) };
-                self.learn_ranges(from, &life, ranges);
+                self.learn_ranges(from, number, &life, ranges);
             }
             CatalogueOperation::Told { newest } => {
                 let peer = self.peers.get_mut(&from)?;
@@ -314,7 +320,7 @@ impl Topics {
         let is_own = (life.id, life.incarnation) == (self.id, self.incarnation);
         let (limit, newest) = (self.config.max_streams_per_peer, self.subscriptions.newest());
         let peer = self.peers.get_mut(&from)?;
-        let cost = SOURCE_BYTES + source.topic_name.len() + source.topic_type.len() + source.endpoint_name.len();
+        let cost = cost(&source);
         if is_own || source.is_classic() || peer.exchange.sources.contains_key(&number) {
             return None;
         }
@@ -332,13 +338,29 @@ impl Topics {
         Some(())
     }
 
-    fn learn_ranges(&mut self, from: PeerId, life: &Life, ranges: Ranges) {
+    fn learn_ranges(&mut self, from: PeerId, number: u64, life: &Life, ranges: Ranges) {
         let Some(track) = self.tracks.get_mut(life) else { return };
-        let Some(holder) = track.holders.get_mut(&from) else { return };
-        track.known = track.known.max(ranges.last().unwrap_or(0));
-        holder.ranges = ranges;
+        match ranges.last() {
+            Some(last) => {
+                track.known = track.known.max(last);
+                track.holders.get_mut(&from).into_iter().for_each(|holder| holder.ranges = ranges.clone());
+            }
+            None => {
+                let cost = cost(&track.source);
+                track.holders.remove(&from);
+                track.want.take_if(|want| want.peer == from);
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.exchange.sources.remove(&number);
+                    peer.names.give_back(cost);
+                }
+            }
+        }
         self.tracks.dirty.insert(life.clone());
     }
+}
+
+fn cost(source: &Source) -> usize {
+    SOURCE_BYTES + source.topic_name.len() + source.topic_type.len() + source.endpoint_name.len()
 }
 
 /// How often a peer is told what has changed. Shorter brings what was published behind a hole in the network sooner, and

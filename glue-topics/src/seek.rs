@@ -6,6 +6,7 @@ use std::time::Duration;
 use glue_net::{Instant, PeerId};
 
 use crate::message::GapReason;
+use crate::peer::Peer;
 use crate::ranges::Ranges;
 use crate::subscriptions::SubscriptionId;
 use crate::topics::Topics;
@@ -52,7 +53,7 @@ impl Topics {
     /// Subscriptions that need not wait any longer begin.
     fn note_joined(&mut self, now: Instant) {
         let has_told = |peer: &PeerId, id: SubscriptionId| {
-            let peer = self.peers.get(peer).filter(|peer| peer.reachable);
+            let peer = self.peers.get(peer).filter(|peer| is_here(peer));
             peer.is_none_or(|peer| peer.exchange.told >= id)
         };
         let cachers = &self.tracks.cachers;
@@ -74,7 +75,7 @@ impl Topics {
         if let Some(want) = track.want.take_if(|want| want.due <= now) {
             track.note_failure(want.peer);
         }
-        track.want.take_if(|want| !self.may_ask(want.peer));
+        track.want.take_if(|want| track.is_over || !self.may_ask(want.peer));
         let origin = self.origin(life);
         while track.want.is_none() {
             match self.next_step(now, life, &mut track, origin) {
@@ -103,7 +104,7 @@ impl Topics {
         let peer = self.lives.get(&(life.id, life.incarnation)).and_then(|id| self.peers.get(id));
         peer.map_or_else(Origin::default, |peer| Origin {
             is_known: true,
-            is_reachable: peer.reachable,
+            is_reachable: is_here(peer),
             next: peer.incoming.stream_of(&life.topic).and_then(|stream| stream.next()),
         })
     }
@@ -125,7 +126,7 @@ impl Topics {
         if is_starting && now < since + START && !track.is_over {
             return Step::Wait(since + START);
         }
-        if let Some((peer, last)) = self.holder(track, at) {
+        if let Some((peer, last)) = self.holder(track, at).filter(|_| !track.is_over) {
             return Step::Ask(peer, (at, last.min(end)));
         }
         if (brings || (origin.is_known && !origin.is_reachable && given_up.is_none())) && !track.is_over {
@@ -195,7 +196,7 @@ impl Topics {
     }
 
     fn may_ask(&self, peer: PeerId) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| peer.reachable)
+        self.peers.get(&peer).is_some_and(is_here)
     }
 
     fn ask(&mut self, now: Instant, id: PeerId, (from, to): (u64, u64), track: &mut Track) {
@@ -252,6 +253,12 @@ impl Topics {
         };
         next.map(|next| (next, false))
     }
+}
+
+/// Whether a peer can be asked, or brings what it publishes. A datagram that comes late is no sign of it: who has died since
+/// would be waited for.
+const fn is_here(peer: &Peer) -> bool {
+    peer.reachable && peer.presence.is_there
 }
 
 impl Track {

@@ -56,6 +56,8 @@ pub struct Topics {
     pub(crate) caches: Caches,
     /// When peers may be told next what of it has changed.
     pub(crate) catalogue_due: Option<Instant>,
+    /// Whether there is memory to send more of it.
+    pub(crate) may_serve: bool,
     /// When to look whether more of it can be sent to those who want it.
     pub(crate) orders_due: Option<Instant>,
     /// Sources that caches of peers tell of.
@@ -72,6 +74,7 @@ impl Topics {
     pub fn new(config: Config, id: EndpointId, incarnation: Incarnation, name: &str) -> Result<Self, ConfigError> {
         config.check()?;
         let held = Gauge::default();
+        let tracks = Tracks::new(&held, config.max_held_bytes_per_peer);
         Ok(Self {
             config,
             id,
@@ -88,8 +91,9 @@ impl Topics {
             holds: VecDeque::new(),
             caches: Caches::default(),
             catalogue_due: None,
+            may_serve: true,
             orders_due: None,
-            tracks: Tracks::new(&held),
+            tracks,
             lives: BTreeMap::new(),
             held,
             names: Gauge::default(),
@@ -349,6 +353,7 @@ impl Topics {
     /// Gives up what the messages that wait here wait for: they come out, with gaps.
     pub fn release_waiting(&mut self, id: PeerId) {
         self.with_peer(id, |incoming, sink| incoming.give_up(GapReason::Overflow, sink));
+        self.tracks.release_waiting(id);
     }
 
     /// Calls `with` for what comes from a peer, if it is known, with where it goes.

@@ -112,6 +112,7 @@ pub(crate) struct Tracks {
     /// Subscriptions that wait for what caches say that they have, and for how long.
     pub(crate) joining: BTreeMap<SubscriptionId, Instant>,
     held: Gauge,
+    max_held_of: usize,
     held_of: BTreeMap<PeerId, usize>,
     /// Peers whose messages wait no more.
     pub(crate) released: BTreeSet<PeerId>,
@@ -134,8 +135,9 @@ impl Life {
 }
 
 impl Tracks {
-    pub(crate) fn new(held: &Gauge) -> Self {
-        Self { held: held.clone(), ..Self::default() }
+    /// `held` counts what waits; of one peer it may be so many bytes.
+    pub(crate) fn new(held: &Gauge, max_held_of: usize) -> Self {
+        Self { held: held.clone(), max_held_of, ..Self::default() }
     }
 
     pub(crate) fn get_mut(&mut self, life: &Life) -> Option<&mut Track> {
@@ -198,12 +200,13 @@ impl Tracks {
 
     /// Looks at all again: who can be reached has changed.
     pub(crate) fn touch_all(&mut self) {
-        self.dirty.extend(self.by_life.keys().cloned());
+        let busy = self.by_life.iter().filter(|(_, track)| !track.is_idle());
+        self.dirty.extend(busy.map(|(life, _)| life.clone()));
     }
 
     /// A subscription need not wait any longer.
     pub(crate) fn begin(&mut self, id: SubscriptionId) {
-        for track in self.by_life.values_mut() {
+        for track in self.by_life.values_mut().filter(|track| !track.is_idle()) {
             track.joining.entry(id).or_insert(NOT_BEGUN);
         }
         self.touch_all();
@@ -212,16 +215,26 @@ impl Tracks {
     /// A peer has forgotten what it told, or is gone.
     pub(crate) fn forget_holder(&mut self, peer: PeerId) {
         self.cachers.remove(&peer);
+        self.touch_all();
         for track in self.by_life.values_mut() {
             track.holders.remove(&peer);
             track.want.take_if(|want| want.peer == peer);
         }
-        self.touch_all();
     }
 
     /// Whether what is missing may come from a cache.
     pub(crate) fn may_be_filled(&self) -> bool {
         !self.cachers.is_empty()
+    }
+
+    /// What came from a peer waits no longer, whatever is missing before it.
+    pub(crate) fn release_waiting(&mut self, peer: PeerId) {
+        for (life, track) in &mut self.by_life {
+            if track.waiting.values().any(|waiting| waiting.batch.as_ref().and_then(Batch::from) == Some(peer)) {
+                track.is_over = true;
+                self.dirty.insert(life.clone());
+            }
+        }
     }
 
     /// Bytes that came from a peer and wait.
@@ -272,7 +285,9 @@ impl Tracks {
             return;
         }
         if let Some(from) = from {
-            *self.held_of.entry(from).or_default() += bytes;
+            let held = self.held_of.entry(from).or_default();
+            *held += bytes;
+            track.is_over = *held > self.max_held_of;
         }
         let old = track.waiting.insert(offer.first, waiting);
         old.into_iter().for_each(|old| self.release(&old));
@@ -339,7 +354,8 @@ impl Track {
     }
 
     fn is_idle(&self) -> bool {
-        self.holders.is_empty() && self.waiting.is_empty() && self.joining.is_empty()
+        let lacks = |place: &Place| place.next <= self.known;
+        self.holders.is_empty() && self.joining.is_empty() && !self.places.values().any(lacks)
     }
 
     /// Notes where subscriptions begin that are new here.
@@ -406,7 +422,11 @@ impl Track {
     /// The lowest numbers that some subscription lacks.
     pub(crate) fn lowest_hole(&self) -> Option<(u64, u64)> {
         let hole = |place: &Place| {
-            let end = self.waiting.range(place.next..).next().map_or(self.known, |(first, _)| first - 1);
+            let end = match self.waiting.range(place.next..).next() {
+                Some((first, _)) if *first == place.next => return None,
+                Some((first, _)) => first - 1,
+                None => self.known,
+            };
             (place.next <= end).then_some((place.next, end))
         };
         self.places.values().filter_map(hole).min()

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use glue_net::wire::put_varint;
+use glue_net::{Chain, Content, Instant};
+
 use super::{SECOND, World, contiguous, ms, peer};
 use crate::{Config, GapReason, History, Wish};
 
@@ -10,6 +13,8 @@ struct Split {
     world: World,
     cut: Vec<(usize, usize)>,
     waiting: Vec<(usize, usize, crate::Cargo)>,
+    /// What the cache said to node 1, as it was written.
+    said: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Split {
@@ -18,7 +23,7 @@ impl Split {
     }
 
     fn with(nodes: usize, config: &Config) -> Self {
-        Self { world: World::with(nodes, config), cut: Vec::new(), waiting: Vec::new() }
+        Self { world: World::with(nodes, config), cut: Vec::new(), waiting: Vec::new(), said: Vec::new() }
     }
 
     /// Two nodes lose each other.
@@ -65,6 +70,9 @@ impl Split {
                 let held: Vec<_> = held;
                 self.waiting.extend(held);
                 self.world.flight = rest;
+                if let Some((2, 1, cargo)) = self.world.flight.first() {
+                    self.said.push(encoded(cargo, self.world.now));
+                }
                 if !self.world.carry_one() {
                     break;
                 }
@@ -79,6 +87,13 @@ impl Split {
         }
         self.run(ms(10));
     }
+}
+
+fn encoded(cargo: &crate::Cargo, now: Instant) -> (Vec<u8>, Vec<u8>) {
+    let (mut head, mut body) = (Vec::new(), Chain::default());
+    cargo.encode_head(now, &mut head);
+    cargo.encode_body(0..cargo.body_len(), &mut body);
+    (head, body.to_vec())
 }
 
 /// Node 0 publishes, 1 subscribes, 2 caches.
@@ -373,4 +388,108 @@ fn a_cache_that_ends_gives_its_memory_back() {
     split.publish(1);
     let id = split.world.nodes[0].publication("a", "text").unwrap();
     assert!(split.world.nodes[0].interested(id).is_empty());
+}
+
+mod hostile {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A publisher that dies, 0, two caches, 1 and 2, and one who comes late, 3.
+    fn talk() -> Split {
+        let mut split = fresh();
+        split.run(ms(200));
+        split.cut(0, 1);
+        split.publish(3);
+        split.die(0);
+        let now = split.world.now;
+        split.world.nodes[3].subscribe_from(now, "a", "text", Wish::All).unwrap();
+        split.run(SECOND);
+        split
+    }
+
+    fn fresh() -> Split {
+        let mut split = Split::new(4);
+        split.world.nodes[2].cache("#", 1 << 20).unwrap();
+        split.world.nodes[1].cache("a", 1 << 20).unwrap();
+        split.world.nodes[1].subscribe("#", "").unwrap();
+        split
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_spoilt_catalogue_does_no_harm(
+            spoils in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 0..20),
+        ) {
+            let mut said = talk().said;
+            prop_assert!(said.iter().any(|(head, _)| head[0] == 6));
+            for (which, place, byte) in spoils {
+                let which = which.index(said.len());
+                let (head, body) = &mut said[which];
+                let at = place.index(head.len() + body.len());
+                if let Some(old) = head.get_mut(at) {
+                    *old = byte;
+                } else {
+                    let at = at - head.len();
+                    body[at] = byte;
+                }
+            }
+            let mut split = fresh();
+            for (head, body) in said {
+                let now = split.world.now;
+                split.world.nodes[1].handle_cargo(now, peer(2), head.into(), body.into());
+                split.world.nodes[1].handle_timeout(now);
+            }
+            split.run(6 * SECOND);
+            split.die(2);
+            split.run(4 * SECOND);
+            prop_assert_eq!(split.world.nodes[1].held_bytes(peer(2)), 0);
+            prop_assert!(split.world.nodes[1].cached_bytes() <= 1 << 20);
+        }
+
+        #[test]
+        fn any_operations_of_caches_do_no_harm(
+            operations in prop::collection::vec((32u8..38, prop::collection::vec(prop_oneof![0u8..9, any::<u8>()], 0..40)), 0..40),
+        ) {
+            let mut split = talk();
+            let now = split.world.now;
+            for (number, (kind, bytes)) in operations.into_iter().enumerate() {
+                let mut body = vec![kind];
+                body.extend(bytes);
+                let mut head = vec![0];
+                put_varint(&mut head, number as u64);
+                split.world.nodes[2].handle_cargo(now, peer(0), head.clone().into(), body.clone().into());
+                split.world.nodes[1].handle_cargo(now, peer(3), head.into(), body.into());
+            }
+            split.run(6 * SECOND);
+            for other in [0, 3] {
+                split.die(other);
+            }
+            split.run(SECOND);
+            prop_assert_eq!(split.world.nodes[1].held_bytes(peer(3)), 0);
+        }
+    }
+}
+
+/// What is asked for comes in parts, however much it is, and no more is under way than may be.
+#[test]
+fn much_comes_in_parts() {
+    let mut split = Split::new(3);
+    split.world.nodes[2].cache("#", 30 << 20).unwrap();
+    let id = split.world.nodes[1].subscribe("a", "text").unwrap();
+    split.run(ms(200));
+    split.publish(1);
+    split.cut(0, 1);
+    split.cut(1, 2);
+    let payload = vec![7; 100_000];
+    for _ in 0..150 {
+        split.world.publish_for(0, "a", 600 * SECOND, &payload);
+    }
+    split.run(SECOND);
+    split.die(0);
+    split.heal(1, 2);
+    split.run(2 * SECOND);
+    assert_eq!(contiguous(split.world.items(1, id)), (1, 151));
+    assert_eq!(split.world.numbers(1, id).len(), 151);
 }
