@@ -201,6 +201,61 @@ fn an_interface_that_appears_later_is_used() {
     assert_eq!(b.await_line("all", DEADLINE), "a 100");
 }
 
+#[test]
+fn two_halves_that_publish_for_ten_seconds_apart_have_everything_soon_after() {
+    let Some(mut lab) = lab() else { return };
+    for switch in ["left", "right"] {
+        lab.host(switch);
+        lab.ip(switch, "link add br0 type bridge mcast_snooping 0");
+        lab.ip(switch, "link set br0 up");
+    }
+    lab.cable(("left", "trunk"), ("right", "trunk"));
+    lab.ip("left", "link set trunk master br0");
+    lab.ip("right", "link set trunk master br0");
+    let names = ["a", "b", "c", "d"];
+    for (host, switch, number) in [("a", "left", 1), ("b", "left", 2), ("c", "right", 3), ("d", "right", 4)] {
+        let port = format!("to_{host}");
+        lab.host(host);
+        lab.cable((switch, &port), (host, "eth0"));
+        lab.ip(switch, &format!("link set {port} master br0"));
+        lab.ip(host, &format!("addr add 10.99.7.{number}/24 dev eth0"));
+    }
+    let mut hosts = names.map(|name| (name, start(&lab, name, &[])));
+    meet(&mut hosts);
+    hosts.iter_mut().for_each(|(_, child)| child.say("stream"));
+
+    let ([(_, a), (_, b), (_, c), (_, d)], cut) = (&mut hosts, Instant::now());
+    lab.ip("left", "link set trunk down");
+    while cut.elapsed() < APART {
+        number(a, "b");
+        number(d, "c");
+    }
+    let across = published(c) - number_so_far(a, "c");
+    assert!(across > 1_000, "no partition: a misses {across} messages of c");
+    let goals = [published(a), published(b), published(c), published(d)];
+    lab.ip("left", "link set trunk up");
+    let healed = Instant::now();
+    for (host, child) in &mut hosts {
+        for (from, goal) in names.iter().zip(goals).filter(|(from, _)| *from != host) {
+            while number(child, from) < goal {}
+        }
+    }
+    println!("everything is everywhere {:?} after the partition of {APART:?}", healed.elapsed());
+    assert!(healed.elapsed() < HEALED, "{:?}", healed.elapsed());
+}
+
+/// How many messages the child has published.
+fn published(child: &mut Child) -> u64 {
+    child.say("published");
+    child.await_line("published", DEADLINE).parse().unwrap()
+}
+
+/// The number of the last message of `from` that the child got.
+fn number_so_far(child: &mut Child, from: &str) -> u64 {
+    child.say(&format!("last {from}"));
+    child.await_line("last", DEADLINE).parse().unwrap()
+}
+
 /// The number of the next message of `from` that the child gets.
 fn number(child: &mut Child, from: &str) -> u64 {
     child.say(&format!("next {from}"));
@@ -285,9 +340,14 @@ async fn host() {
                         }
                     }
                     Some(("next", from)) => reader.asked = Some(from.to_owned()),
+                    Some(("last", from)) => child::tell(&format!("last {}", reader.last[from])),
                     Some(("path", name)) => {
                         let stats = endpoint.peers().into_iter().find(|peer| peer.info.name == name).unwrap().stats;
                         child::tell(&format!("path {} {}", stats.datagram_bytes, stats.black_holes));
+                    }
+                    None if command == "published" => {
+                        let count = if let Mode::Streaming(number, _) = mode { number } else { 0 };
+                        child::tell(&format!("published {count}"));
                     }
                     Some((_, size)) => mode = Mode::Streaming(0, size.parse().unwrap()),
                     None => mode = Mode::Streaming(0, 0),
@@ -351,3 +411,7 @@ const EXPIRY: Duration = Duration::from_secs(60);
 const DEADLINE: Duration = Duration::from_secs(20);
 /// Changes of interfaces are followed within 3 s; the rest is for a busy machine.
 const FOLLOWED: Duration = Duration::from_secs(3);
+/// How long two halves are apart.
+const APART: Duration = Duration::from_secs(10);
+/// A second until one of a pair is heard by the other, and what was kept is sent.
+const HEALED: Duration = Duration::from_secs(2);
