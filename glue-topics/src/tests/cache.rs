@@ -367,7 +367,7 @@ fn a_receipt_tells_who_caches() {
     assert_eq!((receipt.interested(), receipt.cached()), (3, 0));
     split.world.send();
     for (_, _, cargo) in split.world.flight.drain(..) {
-        glue_net::Content::acknowledge(&cargo, glue_net::Content::body_len(&cargo));
+        cargo.acknowledge(cargo.body_len());
     }
     assert_eq!((receipt.received(), receipt.cached()), (3, 1), "the other has no room for it");
 }
