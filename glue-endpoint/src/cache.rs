@@ -30,6 +30,9 @@ impl Endpoint {
     /// nothing: who was cut off from it, and who subscribes later and asks for history ([`Endpoint::subscribe_from`]). Each
     /// message comes once, in its publisher's order, with its publisher's id and number.
     ///
+    /// A subscription that did not ask for history gets what it was following when it lost the publisher, and what is published
+    /// after it was made.
+    ///
     /// Beyond the budget the oldest messages go. All budgets together may be 40 MiB, less or more with another memory budget.
     /// What this endpoint publishes itself is not cached, nor what classic peers publish. `GLUE_CACHE` makes caches that
     /// last as long as the endpoint.

@@ -101,7 +101,9 @@ impl Endpoint {
     /// asks for of the messages that the publisher keeps and that have not expired, then what is published from then on;
     /// no message twice, none missing in between. Messages keep their age: they expire as if they had come in time.
     ///
-    /// To ask for more than a publisher keeps is no error. Classic publishers keep nothing.
+    /// To ask for more than a publisher keeps is no error. Classic publishers keep nothing. What a cache has counts as kept
+    /// ([`Endpoint::cache`]), also of publishers that are gone; for it the first message of a publisher waits until the caches
+    /// that are known have said what they have, 1 s at most.
     ///
     /// If a publisher was out of reach for so long that it was forgotten, it counts as new when it is back: what it still
     /// keeps comes then, but for what this subscription had before.

@@ -131,13 +131,11 @@ impl Topics {
 
     /// Sends peers what they asked caches here for, as far as little is under way to them.
     pub(crate) fn serve_orders(&mut self, now: Instant) {
-        self.orders_due = (!self.may_serve).then_some(now + RETRY);
+        self.orders_due = (!self.may_serve && !self.ordering.is_empty()).then_some(now + RETRY);
         if !self.may_serve {
             return;
         }
-        let asking: Vec<_> =
-            self.peers.iter().filter(|(_, peer)| !peer.exchange.orders.is_empty()).map(|(id, _)| *id).collect();
-        for id in asking {
+        for id in std::mem::take(&mut self.ordering) {
             self.serve_peer(now, id);
         }
     }
@@ -146,7 +144,7 @@ impl Topics {
         let Self { peers, caches, outputs, .. } = self;
         let Some(peer) = peers.get_mut(&id) else { return };
         while peer.exchange.carrying.bytes() < MAX_CARRYING_BYTES.saturating_sub(caches.carrying.bytes()) / 2 {
-            let Some((number, (from, to))) = peer.exchange.orders.pop_first() else { return };
+            let Some((number, (from, to))) = peer.exchange.orders.pop_first() else { break };
             let (mut at, mut bytes, mut answer) = (from, 0, Vec::new());
             while at <= to && bytes < ANSWER_BYTES && answer.len() < ANSWER_CARGOS {
                 let (last, what) = caches.shelf(number).map_or((to, What::Absent), |shelf| look_up(shelf, at, to, now));
@@ -167,6 +165,7 @@ impl Topics {
             outputs.cargo.extend(answer.into_iter().map(|part| (id, Cargo::carried(part))));
         }
         if !peer.exchange.orders.is_empty() {
+            self.ordering.insert(id);
             self.orders_due = Some(now + RETRY);
         }
     }

@@ -309,6 +309,7 @@ impl Topics {
                     return None;
                 }
                 peer.exchange.orders.insert(number, (first, to));
+                self.ordering.insert(from);
             }
         }
         Some(())

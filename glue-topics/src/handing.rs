@@ -37,14 +37,25 @@ impl Stream {
             self.open_track(sink);
         }
         let life = sink.life(&self.topic);
-        if let Some(track) = sink.tracks.get_mut(&life) {
+        let track = sink.tracks.get_mut(&life);
+        let ended = track.and_then(|track| {
             track.live = track.live.max(self.run.live());
-        }
+            track.ended.take_if(|ended| *ended <= first)
+        });
         // Under these numbers nothing was published.
-        if let Some(ended) = self.ended.take().filter(|ended| self.is_tracked && *ended < first) {
+        if let Some(ended) = ended.filter(|ended| *ended < first) {
             sink.tracks.bring(&life, Offer { first: ended, last: first - 1, batch: None }, sink.outputs);
         }
         sink.tracks.offer(&life, starts, Offer { first, last, batch: Some(batch) }, sink.outputs);
+    }
+
+    /// The publisher has forgotten the topic, and said where its run ends. What it publishes later may have larger numbers.
+    pub(crate) fn end_track(&self, next: Option<u64>, sink: &mut Sink<'_>) {
+        if self.is_tracked
+            && let Some(track) = sink.tracks.get_mut(&sink.life(&self.topic))
+        {
+            track.ended = next;
+        }
     }
 
     /// A cache tells of the topic.
@@ -60,6 +71,7 @@ impl Stream {
         }
         self.open_track(sink);
         let Some(track) = sink.tracks.get_mut(&sink.life(&self.topic)) else { return };
+        track.ended = None;
         for (id, next) in places {
             let has_wish = sink.subscriptions.wish_of(id) > 0;
             // Where it is already, all that this stream brings has gone through the track.

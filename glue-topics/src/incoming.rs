@@ -1,6 +1,7 @@
 //! All that comes from one peer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -96,7 +97,12 @@ impl Incoming {
         let part = match bundle::find(count, header.messages) {
             Found::All => {
                 let age = Age { arrival: now, on_arrival: age };
-                Part::Bundle { batch: Batch::of_bundle(Some(sink.peer), source.clone(), &body, &header, age), source }
+                let batch = Batch::of_bundle(Some(sink.peer), Arc::clone(&source), &body, &header, age);
+                // Before its turn: what is missing before it may never come.
+                if sink.caches.is_any() {
+                    sink.caches.put(&source, (first, last), &batch);
+                }
+                Part::Bundle { batch, source }
             }
             Found::Fewer => {
                 sink.stats.bundles_cut += 1;
@@ -121,8 +127,18 @@ impl Incoming {
                 }
             }
             Some(Some(index)) => {
+                if reason == GapReason::Expired && sink.caches.is_any() {
+                    self.cache_skip(index, (first, last), sink);
+                }
                 self.accept(index, Piece { first, last, mark, part: Part::Skip(reason) }, sink);
             }
+        }
+    }
+
+    /// Notes in a cache that messages have expired, if the topic's type is known.
+    fn cache_skip(&self, index: usize, (first, last): (u64, u64), sink: &mut Sink<'_>) {
+        if let Some(source) = self.streams.get(index).and_then(|stream| stream.source.as_ref()) {
+            sink.caches.skip(source, first, last);
         }
     }
 

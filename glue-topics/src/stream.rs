@@ -44,8 +44,6 @@ pub(crate) struct Stream {
     pub(crate) later: BTreeMap<u64, Pending>,
     /// Whether caches tell of it, so that order is made by a track.
     pub(crate) is_tracked: bool,
-    /// The number after the run that is over.
-    pub(crate) ended: Option<u64>,
 }
 
 /// What a cargo brings.
@@ -72,8 +70,6 @@ pub(crate) struct Audience {
     to: Arc<[SubscriptionId]>,
     /// Whose wishes for history were known when the run began.
     asked: SubscriptionId,
-    /// Whether a cache here wants it.
-    is_cached: bool,
     mismatched: bool,
     told_mismatch: bool,
 }
@@ -120,7 +116,6 @@ impl Stream {
             run: Run::default(),
             later: BTreeMap::new(),
             is_tracked,
-            ended: None,
         }
     }
 
@@ -241,7 +236,7 @@ impl Stream {
                 self.starts.pop_first();
             }
             if next.is_some() && self.ends.front().is_some_and(|(_, end)| Some(*end) <= next) {
-                self.ended = next;
+                self.end_track(next, sink);
                 self.ends.pop_front();
                 self.keep_cursors(sink);
                 self.sequencer.stop();
@@ -292,9 +287,6 @@ impl Stream {
                 let count = last - first + 1;
                 sink.stats.messages_received += count;
                 self.audience.renew(&source, self.run.asked(), sink);
-                if self.audience.is_cached {
-                    sink.caches.put(&source, (first, last), &batch);
-                }
                 self.received.messages += count;
                 self.received.bytes += batch.content_bytes() as u64;
                 self.received.delivered += if self.audience.to.is_empty() { 0 } else { count };
@@ -325,9 +317,6 @@ impl Stream {
                 )
             }
         };
-        if self.audience.is_cached && reason == GapReason::Expired {
-            sink.caches.skip(&source, from, to);
-        }
         if self.is_tracked && reason != GapReason::Expired && sink.tracks.may_be_filled() {
             let starts = ids.iter().map(|id| (*id, self.first_for(*id, from, sink)));
             let starts: Vec<_> = starts.filter(|(_, start)| *start <= to).collect();
@@ -385,7 +374,6 @@ impl Audience {
         self.version = sink.subscriptions.version();
         self.to = sink.subscriptions.taking_part(matching.ids, asked);
         self.asked = asked;
-        self.is_cached = matching.is_cached;
         self.mismatched = matching.mismatch.is_some();
         if let Some(ours) = matching.mismatch.filter(|_| !std::mem::replace(&mut self.told_mismatch, true)) {
             sink.tell_mismatch(source, ours);

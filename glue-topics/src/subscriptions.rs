@@ -58,8 +58,6 @@ pub(crate) struct Subscriptions {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Matching {
     pub(crate) ids: Arc<[SubscriptionId]>,
-    /// Whether a cache here wants them.
-    pub(crate) is_cached: bool,
     /// The type of a subscription to just this topic that does not take messages of this type.
     pub(crate) mismatch: Option<TypeName>,
 }
@@ -184,13 +182,11 @@ impl Subscriptions {
             add(list);
             false
         });
-        let all = ids.len();
         if !self.caches.is_empty() {
             ids.retain(|id| !self.caches.contains(id));
         }
-        let is_cached = ids.len() < all;
         let mismatch = exact.iter().find(|(_, wanted)| !takes(wanted)).map(|(_, wanted)| wanted.clone());
-        Matching { ids: ids.into(), is_cached, mismatch }
+        Matching { ids: ids.into(), mismatch }
     }
 
     /// As [`Subscriptions::matching`], for a source. To a classic publisher `$` is a character like any other, and `#`

@@ -60,6 +60,8 @@ pub struct Topics {
     pub(crate) may_serve: bool,
     /// When to look whether more of it can be sent to those who want it.
     pub(crate) orders_due: Option<Instant>,
+    /// Peers that asked for some of it and have not got it.
+    pub(crate) ordering: BTreeSet<PeerId>,
     /// Sources that caches of peers tell of.
     pub(crate) tracks: Tracks,
     /// Native peers.
@@ -93,6 +95,7 @@ impl Topics {
             catalogue_due: None,
             may_serve: true,
             orders_due: None,
+            ordering: BTreeSet::new(),
             tracks,
             lives: BTreeMap::new(),
             held,
@@ -232,6 +235,7 @@ impl Topics {
         }
         self.tracks.forget_holder(id);
         self.owing.remove(&id);
+        self.ordering.remove(&id);
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
         self.publications.iter_mut().for_each(|publication| publication.forget(id, outputs, stats));
         self.outputs.cargo.retain(|(to, _)| *to != id);

@@ -45,6 +45,8 @@ pub(crate) struct Track {
     pub(crate) known: u64,
     /// The first number that the publisher's run did not bring as history; 0: there was none.
     pub(crate) live: u64,
+    /// The number after the publisher's last run: it may go on above.
+    pub(crate) ended: Option<u64>,
     pub(crate) holders: BTreeMap<PeerId, Holder>,
     pub(crate) want: Option<Want>,
     /// The first number that is missing, and since when.
@@ -343,6 +345,7 @@ impl Track {
             given_up: BTreeMap::new(),
             known: 0,
             live: 0,
+            ended: None,
             holders: BTreeMap::new(),
             want: None,
             hole: None,

@@ -412,7 +412,7 @@ mod unknown_names {
         for given in [
             "GLUE_",
             "GLUE_X",
-            "GLUE_CACHE",
+            "GLUE_PLUGIN",
             "GLUE_SEEDLING",
             "GLUE_LISTEN_PORT",
             "GLUE_DISCOVERY_RATE_TIMEOUT",

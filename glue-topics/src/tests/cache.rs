@@ -493,3 +493,50 @@ fn much_comes_in_parts() {
     assert_eq!(contiguous(split.world.items(1, id)), (1, 151));
     assert_eq!(split.world.numbers(1, id).len(), 151);
 }
+
+#[test]
+fn a_topic_that_is_forgotten_and_published_again_has_no_gap() {
+    let config = Config { max_idle_publications: 1, ..Config::default() };
+    let mut split = Split::with(3, &config);
+    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let id = split.world.nodes[1].subscribe("a", "text").unwrap();
+    split.run(ms(200));
+    split.publish(2);
+    split.run(ms(200));
+    for topic in ["b", "c"] {
+        for _ in 0..5 {
+            split.world.publish(0, topic, b"x");
+        }
+    }
+    split.run(ms(200));
+    split.publish(1);
+    split.run(5 * SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 2, 6]);
+    assert!(split.world.gaps(1, id).is_empty(), "no number between was used");
+}
+
+#[test]
+fn a_cache_gives_what_waits_behind_a_hole() {
+    let mut split = Split::new(3);
+    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let id = split.world.nodes[1].subscribe("a", "text").unwrap();
+    split.run(ms(200));
+    split.publish(1);
+    split.cut(0, 1);
+    split.cut(1, 2);
+    split.publish(1);
+    // One is lost on its way to the cache, with its publisher.
+    split.world.publish_for(0, "a", 60 * SECOND, b"lost");
+    split.world.send();
+    split.world.flight.retain(|(_, to, _)| *to != 2);
+    split.publish(1);
+    split.cut(0, 2);
+    split.heal(1, 2);
+    split.run(SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 2], "its publisher may come back");
+    split.die(0);
+    split.run(5 * SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 2, 4]);
+    let gaps = split.world.gaps(1, id);
+    assert_eq!((gaps.len(), gaps[0].from, gaps[0].to, gaps[0].reason), (1, 3, 3, GapReason::PublisherGone));
+}
