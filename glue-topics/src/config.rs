@@ -49,6 +49,9 @@ pub struct Config {
     pub max_history_bytes: usize,
     /// Bytes of the budgets of all caches of this endpoint. Default 40 MiB; any.
     pub max_cache_bytes: usize,
+    /// Topics of peers, each of one publisher, of which it is remembered how far subscriptions have come. Default 4,096; any. Each costs about 200 bytes, 1.3 KB with the longest name. Beyond, the oldest is forgotten:
+    /// after its session was lost, its history may come again.
+    pub max_cursors: usize,
     /// How long a classic message waits for one that may come before it. Default 20 ms; any, 0 delivers as it comes.
     /// The classic wire does not number messages without holes, so a hole is waited for, in vain if nothing was lost.
     pub classic_hold: Duration,
@@ -110,6 +113,7 @@ impl Default for Config {
             max_own_bytes: 12 << 20,
             max_history_bytes: 24 << 20,
             max_cache_bytes: 40 << 20,
+            max_cursors: 4_096,
             classic_hold: Duration::from_millis(20),
             initial_room_bytes: 1_000,
             max_counted_topics: 4_096,

@@ -76,7 +76,7 @@ impl Topics {
     pub fn new(config: Config, id: EndpointId, incarnation: Incarnation, name: &str) -> Result<Self, ConfigError> {
         config.check()?;
         let held = Gauge::default();
-        let tracks = Tracks::new(&held, config.max_held_bytes_per_peer);
+        let tracks = Tracks::new(&held, &config);
         Ok(Self {
             config,
             id,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use glue_net::{EndpointId, Gauge, Held, Incarnation, Instant, PeerId};
 
 use crate::batch::Batch;
+use crate::config::Config;
 use crate::message::{Gap, GapReason, Source};
 use crate::name::TopicName;
 use crate::output::Outputs;
@@ -115,6 +116,7 @@ pub(crate) struct Tracks {
     pub(crate) joining: BTreeMap<SubscriptionId, Instant>,
     held: Gauge,
     max_held_of: usize,
+    max_idle: usize,
     held_of: BTreeMap<PeerId, usize>,
     /// Peers whose messages wait no more.
     pub(crate) released: BTreeSet<PeerId>,
@@ -137,9 +139,10 @@ impl Life {
 }
 
 impl Tracks {
-    /// `held` counts what waits; of one peer it may be so many bytes.
-    pub(crate) fn new(held: &Gauge, max_held_of: usize) -> Self {
-        Self { held: held.clone(), max_held_of, ..Self::default() }
+    /// `held` counts what waits.
+    pub(crate) fn new(held: &Gauge, config: &Config) -> Self {
+        let (max_held_of, max_idle) = (config.max_held_bytes_per_peer, config.max_cursors);
+        Self { held: held.clone(), max_held_of, max_idle, ..Self::default() }
     }
 
     pub(crate) fn get_mut(&mut self, life: &Life) -> Option<&mut Track> {
@@ -314,7 +317,7 @@ impl Tracks {
 
     /// Where subscriptions are is remembered of so many sources that nobody tells of any more.
     fn forget_idle(&mut self) {
-        let looked_at = if self.by_life.len() > MAX_IDLE { LOOKED_AT } else { 0 };
+        let looked_at = if self.by_life.len() >= self.max_idle { LOOKED_AT } else { 0 };
         let oldest: Vec<_> = self.ages.iter().take(looked_at).map(|(age, life)| (*age, life.clone())).collect();
         for (age, life) in oldest {
             if self.by_life.get(&life).is_none_or(Track::is_idle) {
@@ -472,8 +475,6 @@ fn deliver(to: impl Iterator<Item = (SubscriptionId, u64)>, offer: &Offer, outpu
     }
 }
 
-/// Sources that nobody tells of any more: where subscriptions were is remembered. Each takes about 400 bytes.
-const MAX_IDLE: usize = 4_096;
 /// Sources looked at for one that may be forgotten when another comes.
 const LOOKED_AT: usize = 64;
 /// Ranges that a publisher has given up and that somebody may have. More come only from one that has lost much.
