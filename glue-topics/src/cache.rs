@@ -197,6 +197,7 @@ impl Caches {
         true
     }
 
+    #[inline]
     pub(crate) fn is_any(&self) -> bool {
         !self.caches.is_empty()
     }

@@ -125,6 +125,7 @@ impl CarriedHead {
 impl Topics {
     /// Says whether there is memory to send what caches here were asked for. What is sent shares its bytes with the cache,
     /// but takes places in queues.
+    #[inline]
     pub const fn set_may_serve(&mut self, may_serve: bool) {
         self.may_serve = may_serve;
     }

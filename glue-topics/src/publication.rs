@@ -15,7 +15,7 @@ use crate::message::{GapReason, Message, Source};
 use crate::name::TopicName;
 use crate::output::Outputs;
 use crate::peer::{Peer, Wire};
-use crate::receipt::Receipt;
+use crate::receipt::{Receipt, Ticket};
 use crate::run::{Mark, Splice};
 use crate::stats::{Stats, TopicStats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
@@ -151,12 +151,7 @@ impl Publication {
         let (bundle, receipt) = (Arc::new(bundle), self.receipt.as_ref());
         for target in self.native.iter_mut().filter(|target| target.served) {
             let mark = target.mark();
-            let ticket = receipt.map(|receipt| {
-                let len = bundle.content.len();
-                let budget = self.cachers.get(&target.peer);
-                let is_cached = budget.is_some_and(|budget| *budget >= (len + cache::OVERHEAD_BYTES) as u64);
-                Arc::new(receipt.ticket(len, is_cached))
-            });
+            let ticket = receipt.map(|receipt| ticket(receipt, &self.cachers, target.peer, bundle.content.len()));
             outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), mark, ticket)));
         }
         if let Some(store) = &mut self.store {
@@ -442,6 +437,13 @@ impl Publication {
         outputs.interest_changed |= reachable != self.reachable;
         self.reachable = reachable;
     }
+}
+
+/// Of a peer that gets a message whose publisher wants to know.
+#[cold]
+fn ticket(receipt: &Receipt, cachers: &BTreeMap<PeerId, u64>, peer: PeerId, len: usize) -> Arc<Ticket> {
+    let is_cached = cachers.get(&peer).is_some_and(|budget| *budget >= (len + cache::OVERHEAD_BYTES) as u64);
+    Arc::new(receipt.ticket(len, is_cached))
 }
 
 /// Queues what is kept for a peer, and says what is no longer there; returns how many messages.

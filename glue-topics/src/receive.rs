@@ -39,10 +39,13 @@ impl Topics {
                 self.with_peer(from, |incoming, sink| incoming.handle_skip(&topic, skipped, sink));
             }
         }
-        self.follow_exchange(now);
+        if !self.tracks.is_quiet() || self.caches.is_any() {
+            self.follow_exchange(now);
+        }
     }
 
     /// Sees to caches: here, and what of peers' is wanted.
+    #[cold]
     pub(crate) fn follow_exchange(&mut self, now: Instant) {
         if !self.tracks.is_quiet() {
             self.follow_tracks(now);
@@ -83,9 +86,12 @@ impl Topics {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let release = self.holds.front().map(|(_, hold)| hold.due);
-        let exchange = [self.tracks.poll_timeout(), self.poll_caches(), self.orders_due];
-        let others = [release, self.outputs.history_due, self.calls.poll_timeout()];
-        others.into_iter().chain(exchange).flatten().min()
+        let others = [release, self.outputs.history_due, self.calls.poll_timeout()].into_iter().flatten().min();
+        if self.tracks.is_quiet() && !self.caches.is_any() {
+            return others;
+        }
+        let exchange = [self.tracks.poll_timeout(), self.poll_caches(), self.orders_due, others];
+        exchange.into_iter().flatten().min()
     }
 
     fn handle_control(&mut self, from: PeerId, number: u64, body: Bytes) {

@@ -294,7 +294,12 @@ impl Stream {
                 if first < self.run.live() {
                     self.deliver_history(self.audience.to.clone(), (first, last), &batch, sink);
                 } else {
-                    self.hand(self.audience.to.clone(), (first, last), batch, sink);
+                    // Most often: spared a reference count, and a copy of the batch.
+                    if !self.is_tracked && sink.tracks.joining.is_empty() {
+                        sink.outputs.deliver(&self.audience.to, batch);
+                    } else {
+                        self.hand(self.audience.to.clone(), (first, last), batch, sink);
+                    }
                 }
             }
             Part::Skip(reason) => self.tell_gap(first, last, reason, sink),

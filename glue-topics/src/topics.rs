@@ -320,8 +320,9 @@ impl Topics {
 
     /// A peer whose messages were held for what comes before them, and are no longer: its credit may have grown.
     #[must_use]
+    #[inline]
     pub fn poll_released(&mut self) -> Option<PeerId> {
-        self.tracks.released.pop_first()
+        if self.tracks.released.is_empty() { None } else { self.tracks.released.pop_first() }
     }
 
     /// Bytes of all peers that wait here for what comes before them.

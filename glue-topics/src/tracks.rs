@@ -199,6 +199,7 @@ impl Tracks {
     }
 
     /// Whether there is nothing to be seen to.
+    #[inline]
     pub(crate) fn is_quiet(&self) -> bool {
         self.dirty.is_empty() && self.timers.is_empty() && self.joining.is_empty()
     }
