@@ -245,6 +245,7 @@ impl Engine {
             return self.deliver();
         }
         let Some(peer) = self.transport.handle_native(now, from, datagram) else { return };
+        self.note_serving();
         self.discovery.handle_alive(now, peer);
         self.note_life(now, peer);
         while let Some((peer, payload)) = self.transport.poll_payload() {
@@ -259,6 +260,9 @@ impl Engine {
         self.deliver();
         self.note_peak();
         self.renew_credit(peer);
+        while let Some(released) = self.topics.poll_released() {
+            self.renew_credit(released);
+        }
         self.review(now, peer);
         self.note_room();
     }
@@ -363,6 +367,7 @@ impl Node for Engine {
         self.transport.handle_timeout(now);
         self.follow_sessions();
         self.joiner.handle_timeout(now);
+        self.note_serving();
         self.topics.handle_timeout(now);
         self.held_until = self.held_until.filter(|at| *at > now);
         self.forget_parked(now);

@@ -29,6 +29,8 @@ pub struct Memory {
     pub own: usize,
     /// Names of topics that peers are interested in or publish, and what is kept with them.
     pub names: usize,
+    /// Messages that caches here keep.
+    pub cached: usize,
     /// Messages of peers that wait for an earlier one.
     pub waiting: usize,
     /// Messages of peers that wait for the application.
@@ -45,7 +47,7 @@ impl Memory {
     /// All that is held.
     #[must_use]
     pub const fn held(&self) -> usize {
-        self.bundles + self.queues + self.own + self.names + self.waiting + self.lent + self.joining
+        self.bundles + self.queues + self.own + self.names + self.cached + self.waiting + self.lent + self.joining
     }
 }
 
@@ -89,6 +91,7 @@ impl Engine {
             queues: self.transport.overhead_bytes(),
             own: self.topics.own_bytes().bytes(),
             names: self.topics.names_bytes(),
+            cached: self.topics.cached_bytes(),
             waiting: self.topics.waiting_bytes(),
             lent: self.roster.lent_in_all(),
             joining: self.joiner.held_bytes(),
@@ -110,6 +113,13 @@ impl Engine {
     #[inline]
     fn outgoing(&self) -> usize {
         self.topics.bundle_bytes() + self.transport.overhead_bytes()
+    }
+
+    /// Caches serve while there is room in the queues: what they send shares its bytes with the cache, but takes places.
+    #[inline]
+    pub(crate) fn note_serving(&mut self) {
+        let is_roomy = self.outgoing() + SERVED_BYTES <= self.config.outgoing_bytes();
+        self.topics.set_may_serve(is_roomy);
     }
 
     /// What may be queued for one peer of what `limit` allows.
@@ -174,7 +184,7 @@ impl Engine {
     }
 
     fn delivered(&self) -> usize {
-        let names = self.topics.names_bytes();
+        let names = self.topics.names_bytes() + self.topics.cached_bytes();
         self.topics.waiting_bytes() + self.roster.lent_in_all() + self.topics.own_bytes().bytes() + names
     }
 
@@ -228,5 +238,7 @@ impl Config {
     }
 }
 
+/// What the places in queues take of all that caches have under way: 4,096 parts of answers.
+const SERVED_BYTES: usize = 1 << 20;
 /// What a message may take beside its payload: a bundle that is opened for it, and its place in the queues.
 const SPARE_BYTES: usize = 128 << 10;

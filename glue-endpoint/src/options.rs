@@ -51,7 +51,9 @@ impl Endpoint {
     /// asks for of the messages that the publisher keeps and that have not expired, then what is published from then on;
     /// no message twice, none missing in between. Messages keep their age: they expire as if they had come in time.
     ///
-    /// To ask for more than a publisher keeps is no error. Classic publishers keep nothing.
+    /// To ask for more than a publisher keeps is no error. Classic publishers keep nothing. What a cache has counts as kept
+    /// ([`Endpoint::cache`]), also of publishers that are gone; for it the first message of a publisher waits until the caches
+    /// that are known have said what they have, 1 s at most.
     ///
     /// From a publisher that offers less than is requested it gets nothing, and [`crate::Notice::QosMismatch`] says so at both.
     /// What a subscription does not request it may still get: one that requests nothing takes whatever is offered. Queue

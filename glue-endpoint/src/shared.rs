@@ -12,7 +12,6 @@ use glue_net::{EndpointId, Instant, Interface, PeerId, WallClock};
 use glue_topics::{Answer, Batch, CallEvent, Delivery, PublishError, RequestId, SubscriptionId};
 use tokio::sync::Notify;
 
-use crate::config::ConfigError;
 use crate::endpoint::StartError;
 use crate::engine::Engine;
 use crate::event::Event;
@@ -58,7 +57,7 @@ pub(crate) struct Hub {
 impl Shared {
     pub(crate) fn start(
         sockets: &SocketConfig,
-        make: impl FnOnce(&Local) -> Result<Engine, ConfigError>,
+        make: impl FnOnce(&Local) -> Result<Engine, StartError>,
     ) -> Result<Arc<Self>, StartError> {
         let hub = Arc::new(Hub::default());
         let (mut facts, sink, maker) = (None, Arc::clone(&hub), Arc::clone(&hub));

@@ -30,20 +30,21 @@ enum Content {
 
 /// The part of a checked bundle that is yet to be read.
 #[derive(Clone, Debug)]
-struct Unread {
-    source: Arc<Source>,
-    messages: Bytes,
+pub(crate) struct Unread {
+    pub(crate) source: Arc<Source>,
+    pub(crate) messages: Bytes,
     /// Of the next message.
-    sequence: u64,
+    pub(crate) sequence: u64,
     /// Of the message before; of the first at the start.
-    timestamp: WallTime,
+    pub(crate) timestamp: WallTime,
     /// From the first message to the one before the next.
     since_first: u64,
-    expiry: Duration,
+    pub(crate) expiry: Duration,
+    pub(crate) arrival: Instant,
     /// No message lives longer, whatever the publisher's clock says: arrival + expiry.
     latest: Instant,
     /// How old the first message was on arrival.
-    age: Duration,
+    pub(crate) age: Duration,
 }
 
 impl Batch {
@@ -77,6 +78,7 @@ impl Batch {
             timestamp: header.timestamp,
             since_first: 0,
             expiry: header.expiry,
+            arrival: age.arrival,
             latest: age.arrival + header.expiry,
             age: age.on_arrival,
         };
@@ -209,6 +211,15 @@ impl Batch {
         }
     }
 
+    /// The messages of a bundle, if it is one that was not read to its end.
+    pub(crate) const fn unread(&self) -> Option<&Unread> {
+        if let Content::Bundle(unread) = &self.content { Some(unread) } else { None }
+    }
+
+    pub(crate) const fn is_bundle(&self) -> bool {
+        matches!(self.content, Content::Bundle(_))
+    }
+
     /// The peer that sent it; `None` for this endpoint's own messages.
     #[must_use]
     pub const fn from(&self) -> Option<PeerId> {
@@ -289,6 +300,16 @@ impl Unread {
     fn deadline(&self, delta: u64) -> Instant {
         let since_first = Duration::from_nanos(self.since_first.saturating_add(delta));
         (self.latest + since_first - self.age).min(self.latest)
+    }
+
+    /// When the last message expires.
+    pub(crate) fn last_deadline(&self) -> Instant {
+        let (mut since_first, mut messages) = (self.since_first, &self.messages[..]);
+        while let Some((delta, _, rest)) = bundle::split_message(messages) {
+            since_first = since_first.saturating_add(delta);
+            messages = rest;
+        }
+        (self.latest + Duration::from_nanos(since_first) - self.age).min(self.latest)
     }
 
     /// Moves on to what begins `left` bytes before the end.

@@ -5,6 +5,7 @@
 //!   see `bundle.rs`.
 //! - 2 skip: mark, reason (byte), first and last sequence number (varints), topic (byte string). No body.
 //! - 3, 4, 5: to one peer alone, see `letter.rs`.
+//! - 6, 7: from a cache, see `carried.rs`.
 //!
 //! A mark is flags (bit 0: start, bit 1: named), if any is set the barrier (varint), if both are the splice: first number
 //! that may be given out, first live number, newest subscription (varints). See `run.rs`.
@@ -21,6 +22,7 @@ use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint, varint_len};
 use glue_net::{Chain, Content, Held, Instant, Priority, Skip as Why};
 
 use crate::bundle::Bundle;
+use crate::carried::{self, Carried, CarriedHead};
 use crate::letter::{self, AnswerHead, Letter, RequestHead};
 use crate::message::GapReason;
 use crate::name::TopicName;
@@ -34,6 +36,8 @@ pub struct Cargo(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
+    /// Boxed, as letters are.
+    Carried(Box<Carried>),
     Bundle {
         bundle: Arc<Bundle>,
         mark: Mark,
@@ -81,6 +85,10 @@ impl Cargo {
         Self(Kind::Control { number, operations })
     }
 
+    pub(crate) fn carried(carried: Carried) -> Self {
+        Self(Kind::Carried(Box::new(carried)))
+    }
+
     pub(crate) fn letter(letter: Letter) -> Self {
         Self(Kind::Letter(Box::new(letter)))
     }
@@ -113,6 +121,7 @@ impl Cargo {
                 self.0 = Kind::Skip(Skip { topic, first, last, mark, reason, priority });
             }
             Kind::Classic { body, held, .. } => (*body, *held) = (Bytes::new(), None),
+            Kind::Carried(carried) => carried.skip(reason == GapReason::Expired),
             Kind::Letter(letter) => letter.skip(reason == GapReason::Expired),
             Kind::Control { .. } | Kind::Skip(_) => {}
         }
@@ -133,6 +142,7 @@ impl Content for Cargo {
                 out.push(CONTROL);
                 put_varint(out, *number);
             }
+            Kind::Carried(carried) => carried.encode_head(now, out),
             Kind::Letter(letter) => letter.encode_head(now, out),
             Kind::Skip(skip) => {
                 out.push(SKIP);
@@ -150,6 +160,7 @@ impl Content for Cargo {
             Kind::Bundle { bundle, mark, .. } => 1 + mark.len() + varint_len(bundle.count()) + MAX_VARINT_BYTES,
             Kind::Classic { .. } => 0,
             Kind::Control { number, .. } => 1 + varint_len(*number),
+            Kind::Carried(carried) => carried.head_len(),
             Kind::Letter(letter) => letter.head_len(),
             Kind::Skip(skip) => {
                 let numbers = varint_len(skip.first) + varint_len(skip.last) + varint_len(skip.topic.len() as u64);
@@ -162,6 +173,7 @@ impl Content for Cargo {
         match &self.0 {
             Kind::Bundle { bundle, .. } => bundle.content.len(),
             Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => body.len(),
+            Kind::Carried(carried) => carried.body_len(),
             Kind::Letter(letter) => letter.body_len(),
             Kind::Skip(_) => 0,
         }
@@ -170,10 +182,8 @@ impl Content for Cargo {
     fn encode_body(&self, range: Range<usize>, out: &mut Chain) {
         match &self.0 {
             Kind::Bundle { bundle, .. } => bundle.content.append_to(range, out),
-            Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => {
-                let range = range.start.min(body.len())..range.end.min(body.len());
-                out.share(body.slice(range));
-            }
+            Kind::Carried(carried) => share(&carried.body(), range, out),
+            Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => share(body, range, out),
             Kind::Letter(letter) => letter.encode_body(range, out),
             Kind::Skip(_) => {}
         }
@@ -184,6 +194,7 @@ impl Content for Cargo {
             Kind::Bundle { bundle, .. } => Some(bundle.deadline),
             // One that has expired is empty, and expires but once.
             Kind::Classic { body, deadline, .. } => (!body.is_empty()).then_some(*deadline),
+            Kind::Carried(carried) => carried.deadline(),
             Kind::Letter(letter) => letter.deadline(),
             Kind::Control { .. } | Kind::Skip(_) => None,
         }
@@ -206,7 +217,7 @@ impl Content for Cargo {
             Kind::Bundle { class, .. } => class.priority,
             Kind::Skip(skip) => skip.priority,
             Kind::Control { .. } => Priority::High,
-            Kind::Classic { .. } | Kind::Letter(_) => Priority::Normal,
+            Kind::Carried(_) | Kind::Classic { .. } | Kind::Letter(_) => Priority::Normal,
         }
     }
 
@@ -249,6 +260,7 @@ impl Content for Cargo {
 pub(crate) enum Head {
     Answer(AnswerHead),
     Bundle { mark: Mark, count: u64, age: Duration },
+    Carried(CarriedHead),
     Control { number: u64 },
     Request(RequestHead),
     Skip { mark: Mark, reason: GapReason, first: u64, last: u64, topic: Bytes },
@@ -260,6 +272,7 @@ impl Head {
         match reader.u8()? {
             letter::ANSWER => AnswerHead::read(&mut reader).map(Self::Answer),
             kind @ (letter::REQUEST | letter::SHARE) => RequestHead::read(kind, &mut reader).map(Self::Request),
+            kind @ (carried::CARRIED | carried::ABSENT) => CarriedHead::read(kind, &mut reader).map(Self::Carried),
             CONTROL => Ok(Self::Control { number: reader.varint()? }),
             BUNDLE => {
                 let (mark, count) = (Mark::read(&mut reader)?, reader.varint()?);
@@ -275,6 +288,11 @@ impl Head {
             _ => Err(DecodeError::Malformed("kind of cargo")),
         }
     }
+}
+
+fn share(body: &Bytes, range: Range<usize>, out: &mut Chain) {
+    let range = range.start.min(body.len())..range.end.min(body.len());
+    out.share(body.slice(range));
 }
 
 fn micros(duration: Duration) -> u64 {

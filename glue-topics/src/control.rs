@@ -17,10 +17,12 @@
 //! - 11 done: leg (varint). This share of a group's messages was processed.
 //! - 12 return: leg (varint), reason (byte). This request did not reach an application here, and will not.
 //! - 16 to 20: claims, see `presence.rs` and `will.rs`.
+//! - 32 to 37: of caches, see `catalogue.rs`.
 
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint};
 
+use crate::catalogue::{self, CatalogueOperation};
 use crate::presence::ClaimOperation;
 use crate::qos::{Offer, Request};
 
@@ -28,6 +30,7 @@ use crate::qos::{Offer, Request};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     Cancel { leg: u64 },
+    Catalogue(CatalogueOperation),
     Done { leg: u64 },
     Claim(ClaimOperation),
     End { topic: Bytes, next: u64 },
@@ -91,6 +94,7 @@ fn read(reader: &mut Reader) -> Result<Operation, DecodeError> {
         CANCEL => Ok(Operation::Cancel { leg: reader.varint()? }),
         DONE => Ok(Operation::Done { leg: reader.varint()? }),
         RETURN => Ok(Operation::Return { leg: reader.varint()?, reason: reader.u8()? }),
+        kind if catalogue::is_catalogue(kind) => CatalogueOperation::read(kind, reader).map(Operation::Catalogue),
         kind => ClaimOperation::read(kind, reader).map(Operation::Claim),
     }
 }

@@ -16,6 +16,7 @@ use crate::name::TopicName;
 use crate::output::Outputs;
 use crate::publications::{PublicationId, PublishError};
 use crate::qos::{PublisherOptions, SubscribeOptions};
+use crate::seek::JOIN;
 use crate::subscriptions::{SubscribeError, SubscriptionId};
 use crate::topics::Topics;
 
@@ -38,9 +39,9 @@ impl Topics {
         let id = self.subscribe_as(topic, type_name, options.request())?;
         let Some(filter) = self.subscriptions.filter(id).cloned().filter(|_| wish.count() > 0) else { return Ok(id) };
         self.subscriptions.set_wish(id, wish.count());
-        for (peer_id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_native()) {
-            peer.declare(&filter, true, true);
-            self.owing.insert(*peer_id);
+        self.declare_wish(&filter);
+        if self.tracks.may_be_filled() {
+            self.tracks.joining.insert(id, now + JOIN);
         }
         for topic in self.publications.matched(&filter) {
             self.deliver_own_history(now, &topic, id, wish.count());
@@ -79,6 +80,14 @@ impl Topics {
         for peer in peers {
             self.end_run(peer, &topic);
             self.reconsider(peer, &topic, None);
+        }
+    }
+
+    /// Tells native peers that more is wanted of what a filter matches.
+    pub(crate) fn declare_wish(&mut self, filter: &Filter) {
+        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_native()) {
+            peer.declare(filter, true, true);
+            self.owing.insert(*id);
         }
     }
 

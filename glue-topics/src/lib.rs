@@ -43,8 +43,11 @@
 
 mod batch;
 mod bundle;
+mod cache;
 mod calls;
 mod cargo;
+mod carried;
+mod catalogue;
 mod classic;
 mod config;
 mod control;
@@ -52,6 +55,7 @@ mod cursors;
 mod deadlines;
 mod filter;
 mod groups;
+mod handing;
 mod history;
 mod incoming;
 mod interest;
@@ -70,10 +74,12 @@ mod publication;
 mod publications;
 mod publish;
 mod qos;
+mod ranges;
 mod receipt;
 mod receive;
 mod replay;
 mod run;
+mod seek;
 mod sequencer;
 mod serving;
 mod stats;
@@ -82,9 +88,11 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod tracks;
 mod will;
 
 pub use batch::Batch;
+pub use cache::{CacheError, CacheId, CacheStats};
 pub use calls::{Ask, CallEvent, CallId, Reach, Reply, RequestError};
 pub use cargo::Cargo;
 pub use config::{Config, ConfigError};

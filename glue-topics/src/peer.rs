@@ -6,6 +6,7 @@ use glue_net::wire::classic::Codec;
 use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
 
 use crate::cargo::Cargo;
+use crate::catalogue::Exchange;
 use crate::config::Config;
 use crate::control::{
     put_asked, put_end, put_offer, put_subscribe, put_subscribe_as, put_subscribe_from, put_unsubscribe,
@@ -78,6 +79,8 @@ pub(crate) struct Peer {
     pub(crate) desk: Desk,
     /// Services that it offers.
     pub(crate) offers: usize,
+    /// Caches here and there.
+    pub(crate) exchange: Exchange,
 }
 
 /// What is told of a topic between its runs.
@@ -112,6 +115,7 @@ impl Peer {
             next_control: 0,
             desk: Desk::default(),
             offers: 0,
+            exchange: Exchange::default(),
         }
     }
 

@@ -8,6 +8,7 @@ use glue_net::wire::classic::{self, Codec};
 use glue_net::{PeerId, Priority};
 
 use crate::bundle::{self, Bundle, OpenBundle, Post};
+use crate::cache;
 use crate::cargo::{Cargo, Class};
 use crate::config::Config;
 use crate::history::{History, Store};
@@ -16,7 +17,7 @@ use crate::name::TopicName;
 use crate::output::Outputs;
 use crate::peer::{Peer, Wire};
 use crate::qos::{Offer, Policy, PublisherOptions};
-use crate::receipt::Receipt;
+use crate::receipt::{Receipt, Ticket};
 use crate::run::{Mark, Splice};
 use crate::stats::{Stats, TopicStats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
@@ -37,6 +38,8 @@ pub(crate) struct Publication {
     pub(crate) listed: bool,
     /// Of the message that is being published.
     receipt: Option<Receipt>,
+    /// Peers that cache it, and how much one message may take there.
+    cachers: BTreeMap<PeerId, u64>,
     /// No group wanted it when the groups had this version.
     pub(crate) without_groups: Option<u64>,
     names: Vec<u8>,
@@ -116,6 +119,7 @@ impl Publication {
             counts: TopicStats::default(),
             listed: false,
             receipt: None,
+            cachers: BTreeMap::new(),
             without_groups: None,
             open: None,
             last_len: 0,
@@ -167,7 +171,7 @@ impl Publication {
         let (bundle, receipt, priority) = (Arc::new(bundle), self.receipt.as_ref(), self.priority);
         for target in self.native.iter_mut().filter(|target| target.served) {
             let (mark, class) = (target.mark(), Class { priority, best_effort: target.best_effort });
-            let ticket = receipt.map(|receipt| Arc::new(receipt.ticket(bundle.content.len())));
+            let ticket = receipt.map(|receipt| ticket(receipt, &self.cachers, target.peer, bundle.content.len()));
             outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), mark, ticket, class)));
         }
         if let Some(store) = &mut self.store {
@@ -177,9 +181,15 @@ impl Publication {
     }
 
     /// The next message stands alone in its bundle, and `receipt` learns who gets it, until [`Publication::confirmed`].
-    pub(crate) fn confirm(&mut self, receipt: Receipt, outputs: &mut Outputs, stats: &mut Stats) {
+    pub(crate) fn confirm(
+        &mut self,
+        receipt: Receipt,
+        cachers: BTreeMap<PeerId, u64>,
+        outputs: &mut Outputs,
+        stats: &mut Stats,
+    ) {
         self.close(outputs, stats);
-        self.receipt = Some(receipt);
+        (self.receipt, self.cachers) = (Some(receipt), cachers);
     }
 
     /// The message was published.
@@ -554,6 +564,13 @@ pub(crate) struct Terms {
     /// So many messages of what is kept.
     pub(crate) wish: u64,
     pub(crate) best_effort: bool,
+}
+
+/// Of a peer that gets a message whose publisher wants to know.
+#[cold]
+fn ticket(receipt: &Receipt, cachers: &BTreeMap<PeerId, u64>, peer: PeerId, len: usize) -> Arc<Ticket> {
+    let is_cached = cachers.get(&peer).is_some_and(|budget| *budget >= (len + cache::OVERHEAD_BYTES) as u64);
+    Arc::new(receipt.ticket(len, is_cached))
 }
 
 /// Queues what is kept for a peer, and says what is no longer there; returns how many messages.

@@ -107,7 +107,10 @@ impl Topics {
     ) -> Result<Receipt, PublishError> {
         let publication = self.publications.get_mut(id).ok_or(PublishError::Unknown)?;
         let receipt = Receipt::new(publication.next_sequence, &self.outputs.bell);
-        publication.confirm(receipt.clone(), &mut self.outputs, &mut self.stats);
+        let topic = &publication.source.topic_name;
+        let cachers = self.tracks.cachers.iter();
+        let cachers = cachers.filter_map(|id| Some((*id, self.peers.get(id)?.exchange.budget_for(topic)?))).collect();
+        publication.confirm(receipt.clone(), cachers, &mut self.outputs, &mut self.stats);
         let result = self.publish(now, wall, id, expiry, payload);
         if let Some(publication) = self.publications.get_mut(id) {
             publication.confirmed(&mut self.outputs, &mut self.stats);

@@ -25,9 +25,11 @@ impl Topics {
             self.stats.unknown_peer += 1;
             return;
         }
+        self.tracks.now = now;
         let before = self.outputs.deliveries.len();
         match Head::decode(head) {
             Err(_) => self.stats.malformed += 1,
+            Ok(Head::Carried(head)) => self.handle_carried(now, from, head, &body),
             Ok(Head::Answer(head)) => self.handle_answer(from, &head, body),
             Ok(Head::Request(head)) => self.handle_request(now, from, &head, body),
             Ok(Head::Bundle { mark, count, age }) => {
@@ -40,7 +42,22 @@ impl Topics {
                 self.with_peer(from, |incoming, sink| incoming.handle_skip(&topic, skipped, sink));
             }
         }
+        if !self.tracks.is_quiet() || self.caches.is_any() {
+            self.follow_exchange(now);
+        }
         self.note_deliveries(now, before);
+    }
+
+    /// Sees to caches: here, and what of peers' is wanted.
+    #[cold]
+    pub(crate) fn follow_exchange(&mut self, now: Instant) {
+        if !self.tracks.is_quiet() {
+            self.follow_tracks(now);
+        }
+        if self.caches.is_any() {
+            self.follow_caches(now);
+            self.serve_orders(now);
+        }
     }
 
     /// Takes a message of a classic peer, joined and decoded.
@@ -62,6 +79,8 @@ impl Topics {
         }
         self.handle_calls_timeout(now);
         self.handle_deadlines(now);
+        self.tracks.now = now;
+        self.follow_exchange(now);
         while self.holds.front().is_some_and(|(_, hold)| hold.due <= now) {
             let Some((from, hold)) = self.holds.pop_front() else { return };
             self.with_peer(from, |incoming, sink| incoming.classic.release(&hold, &mut incoming.budget, sink));
@@ -72,8 +91,13 @@ impl Topics {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let release = self.holds.front().map(|(_, hold)| hold.due);
-        let others = [self.calls.poll_timeout(), self.deadlines.poll_timeout()];
-        [release, self.outputs.history_due].into_iter().chain(others).flatten().min()
+        let others = [release, self.outputs.history_due, self.calls.poll_timeout(), self.deadlines.poll_timeout()];
+        let others = others.into_iter().flatten().min();
+        if self.tracks.is_quiet() && !self.caches.is_any() {
+            return others;
+        }
+        let exchange = [self.tracks.poll_timeout(), self.poll_caches(), self.orders_due, others];
+        exchange.into_iter().flatten().min()
     }
 
     fn handle_control(&mut self, now: Instant, from: PeerId, number: u64, body: Bytes) {
@@ -90,6 +114,7 @@ impl Topics {
     fn apply(&mut self, now: Instant, from: PeerId, operation: Operation) -> Option<()> {
         match operation {
             Operation::Cancel { leg } => self.withdraw(Some(from), leg),
+            Operation::Catalogue(operation) => self.apply_exchange(from, operation)?,
             Operation::Done { leg } => self.handle_share_done(Some(from), leg),
             Operation::Return { leg, reason } => self.handle_return(Some(from), leg, Why::from_wire(reason)),
             Operation::Serve { service, topic, type_name } => {
@@ -115,6 +140,7 @@ impl Topics {
             }
             Operation::Asked { newest } => {
                 self.begin_runs(from, SubscriptionId(newest));
+                self.answer_asked(from, SubscriptionId(newest));
             }
             Operation::Unsubscribe { filter } => {
                 let filter = self.read_filter(&filter)?;
@@ -142,6 +168,7 @@ impl Topics {
         if !self.add_interest(from, &filter, want) {
             return Some(());
         }
+        self.offer_cached(from, &filter);
         if wish > 0 {
             self.note_wish(from, filter, wish);
         } else {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
 
 use crate::batch::Batch;
+use crate::cache::Caches;
 use crate::config::Config;
 use crate::cursors::Cursors;
 use crate::message::{Gap, GapReason, Source};
@@ -23,6 +24,7 @@ use crate::run::Mark;
 use crate::sequencer::{Held, Sequencer};
 use crate::stats::{Ledger, Received, Stats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
+use crate::tracks::{Life, Tracks};
 
 /// The order of one topic of one peer.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub(crate) struct Stream {
     pub(crate) run: Run,
     /// Named runs that are to come, by barrier.
     pub(crate) later: BTreeMap<u64, Pending>,
+    /// Whether caches tell of it, so that order is made by a track.
+    pub(crate) is_tracked: bool,
 }
 
 /// What a cargo brings.
@@ -90,6 +94,8 @@ pub(crate) struct Sink<'a> {
     pub(crate) ledger: &'a mut Ledger,
     pub(crate) cursors: &'a mut Cursors,
     pub(crate) mismatches: &'a mut Mismatches,
+    pub(crate) caches: &'a mut Caches,
+    pub(crate) tracks: &'a mut Tracks,
 }
 
 /// What of one peer is held.
@@ -103,7 +109,7 @@ pub(crate) struct Budget {
 }
 
 impl Stream {
-    pub(crate) fn new(topic: TopicName) -> Self {
+    pub(crate) fn new(topic: TopicName, is_tracked: bool) -> Self {
         Self {
             topic,
             source: None,
@@ -115,11 +121,22 @@ impl Stream {
             received: Received::default(),
             run: Run::default(),
             later: BTreeMap::new(),
+            is_tracked,
         }
     }
 
     pub(crate) const fn received(&self) -> Received {
         self.received
+    }
+
+    /// The number that is next, if a run is under way.
+    pub(crate) const fn next(&self) -> Option<u64> {
+        self.sequencer.next()
+    }
+
+    /// What the publisher offers.
+    pub(crate) const fn offered(&self) -> Offer {
+        self.audience.offer
     }
 
     pub(crate) const fn topic(&self) -> &TopicName {
@@ -231,6 +248,7 @@ impl Stream {
                 self.starts.pop_first();
             }
             if next.is_some() && self.ends.front().is_some_and(|(_, end)| Some(*end) <= next) {
+                self.end_track(next, sink);
                 self.ends.pop_front();
                 self.keep_cursors(sink);
                 self.sequencer.stop();
@@ -288,7 +306,12 @@ impl Stream {
                 if first < self.run.live() {
                     self.deliver_history(self.audience.to.clone(), (first, last), &batch, sink);
                 } else {
-                    sink.outputs.deliver(&self.audience.to, batch);
+                    // Most often: spared a reference count, and a copy of the batch.
+                    if !self.is_tracked && sink.tracks.joining.is_empty() {
+                        sink.outputs.deliver(&self.audience.to, batch);
+                    } else {
+                        self.hand(self.audience.to.clone(), (first, last), batch, sink);
+                    }
                 }
             }
             Part::Skip(reason) => self.tell_gap(first, last, reason, sink),
@@ -310,11 +333,18 @@ impl Stream {
                 (sink.source(self.topic.clone(), TypeName::any()), ids)
             }
         };
+        // What is lost of a best effort is not looked for: that would hold up what follows.
+        let is_final = matches!(reason, GapReason::Expired | GapReason::Lost);
+        if self.is_tracked && !is_final && sink.tracks.may_be_filled() {
+            let starts = ids.iter().map(|id| (*id, self.first_for(*id, from, sink)));
+            let starts: Vec<_> = starts.filter(|(_, start)| *start <= to).collect();
+            return sink.tracks.give_up(&sink.life(&self.topic), &starts, (from, to, reason));
+        }
         let batch = Batch::of_gap(Some(sink.peer), Gap { source, from, to, reason });
         if from < self.run.live() {
             self.deliver_history(ids, (from, to), &batch, sink);
         } else {
-            sink.outputs.deliver(&ids, batch);
+            self.hand(ids, (from, to), batch, sink);
         }
     }
 }
@@ -387,6 +417,11 @@ impl Audience {
 }
 
 impl Sink<'_> {
+    /// The topic of this peer, as one of those that caches tell of.
+    pub(crate) fn life(&self, topic: &TopicName) -> Life {
+        Life { id: self.endpoint_id, incarnation: self.incarnation, topic: topic.clone() }
+    }
+
     pub(crate) fn source(&self, topic_name: TopicName, topic_type: TypeName) -> Arc<Source> {
         let (endpoint_id, endpoint_name) = (self.endpoint_id, self.endpoint_name.clone());
         Arc::new(Source { endpoint_id, incarnation: self.incarnation, endpoint_name, topic_name, topic_type })

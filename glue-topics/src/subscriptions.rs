@@ -52,6 +52,8 @@ pub(crate) struct Subscriptions {
     wishes: BTreeMap<SubscriptionId, u64>,
     /// Those that request something.
     requests: BTreeMap<SubscriptionId, Request>,
+    /// Those that are caches: they want all, and are no subscriptions of the application.
+    caches: BTreeSet<SubscriptionId>,
     last: u64,
     version: u64,
 }
@@ -99,6 +101,7 @@ impl Subscriptions {
         self.version += 1;
         self.wishes.remove(&id);
         self.requests.remove(&id);
+        self.caches.remove(&id);
         let Some(list) = self.by_filter.get_mut(&filter) else { return };
         list.retain(|(other, _)| *other != id);
         if list.is_empty() {
@@ -162,6 +165,12 @@ impl Subscriptions {
         }
     }
 
+    /// A subscription is a cache.
+    pub(crate) fn set_cache(&mut self, id: SubscriptionId) {
+        self.set_wish(id, u64::MAX);
+        self.caches.insert(id);
+    }
+
     /// How much history a subscription wants.
     pub(crate) fn wish_of(&self, id: SubscriptionId) -> u64 {
         self.wishes.get(&id).copied().unwrap_or(0)
@@ -217,6 +226,9 @@ impl Subscriptions {
             add(list);
             false
         });
+        if !self.caches.is_empty() {
+            ids.retain(|id| !self.caches.contains(id));
+        }
         let mismatch = exact.iter().find(|(_, wanted)| !takes(wanted)).map(|(_, wanted)| wanted.clone());
         Matching { ids: ids.into(), mismatch }
     }
@@ -227,6 +239,7 @@ impl Subscriptions {
         let mut matching = self.matching(&source.topic_name, Some(&source.topic_type));
         if source.is_classic() && source.topic_name.starts_with('$') {
             let all = self.by_filter.all().into_iter().flatten().map(|(id, _)| *id);
+            let all = all.filter(|id| !self.caches.contains(id));
             matching.ids = matching.ids.iter().copied().chain(all).collect();
         }
         matching

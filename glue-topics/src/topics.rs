@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use glue_net::{EndpointId, Gauge, Incarnation, PeerId, Rng};
+use glue_net::{EndpointId, Gauge, Incarnation, Instant, PeerId, Rng};
 
+use crate::cache::Caches;
 use crate::calls::Calls;
 use crate::cargo::Cargo;
 use crate::classic::Hold;
@@ -24,6 +25,7 @@ use crate::serving::Serving;
 use crate::stats::{Ledger, Received, Stats, TopicStats};
 use crate::stream::Sink;
 use crate::subscriptions::{Declared, SubscribeError, SubscriptionId, Subscriptions};
+use crate::tracks::Tracks;
 
 /// Topics: who publishes what to whom, in which order, for how long.
 ///
@@ -60,6 +62,20 @@ pub struct Topics {
     pub(crate) has_priorities: bool,
     /// Some publication has, or had, a deadline, or some subscription a request: publishing looks for them.
     pub(crate) has_terms: bool,
+    /// What is kept of others' messages.
+    pub(crate) caches: Caches,
+    /// When peers may be told next what of it has changed.
+    pub(crate) catalogue_due: Option<Instant>,
+    /// Whether there is memory to send more of it.
+    pub(crate) may_serve: bool,
+    /// When to look whether more of it can be sent to those who want it.
+    pub(crate) orders_due: Option<Instant>,
+    /// Peers that asked for some of it and have not got it.
+    pub(crate) ordering: BTreeSet<PeerId>,
+    /// Sources that caches of peers tell of.
+    pub(crate) tracks: Tracks,
+    /// Native peers.
+    pub(crate) lives: BTreeMap<(EndpointId, Incarnation), PeerId>,
 }
 
 impl Topics {
@@ -69,6 +85,8 @@ impl Topics {
     /// [`ConfigError`] if a setting is out of range.
     pub fn new(config: Config, id: EndpointId, incarnation: Incarnation, name: &str) -> Result<Self, ConfigError> {
         config.check()?;
+        let held = Gauge::default();
+        let tracks = Tracks::new(&held, &config);
         Ok(Self {
             config,
             id,
@@ -83,7 +101,14 @@ impl Topics {
             ledger: Ledger::default(),
             cursors: Cursors::default(),
             holds: VecDeque::new(),
-            held: Gauge::default(),
+            caches: Caches::default(),
+            catalogue_due: None,
+            may_serve: true,
+            orders_due: None,
+            ordering: BTreeSet::new(),
+            tracks,
+            lives: BTreeMap::new(),
+            held,
             names: Gauge::default(),
             // Which of several responders is asked need not be the same in each life.
             calls: Calls::new(Rng::new(incarnation.0)),
@@ -179,6 +204,10 @@ impl Topics {
                 self.peers.insert(id, peer);
             }
         }
+        if facts.wire == Wire::Native {
+            self.lives.insert((facts.id, facts.incarnation), id);
+            self.tracks.touch_all();
+        }
         self.set_there(id, true);
         self.owing.insert(id);
         self.renew_publications(id);
@@ -228,12 +257,20 @@ impl Topics {
             return;
         }
         self.with_peer(id, |incoming, sink| {
+            if sink.tracks.may_be_filled() {
+                incoming.leave_tracks(sink);
+            }
             incoming.give_up(GapReason::PublisherGone, sink);
             incoming.close(sink);
+            incoming.leave_tracks(sink);
         });
         self.set_there(id, false);
-        self.peers.remove(&id);
+        if let Some(peer) = self.peers.remove(&id) {
+            self.lives.remove(&(peer.id, peer.incarnation));
+        }
+        self.tracks.forget_holder(id);
         self.owing.remove(&id);
+        self.ordering.remove(&id);
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
         self.publications.iter_mut().for_each(|publication| publication.forget(id, outputs, stats));
         self.outputs.cargo.retain(|(to, _)| *to != id);
@@ -252,6 +289,8 @@ impl Topics {
 
     fn take_cargo(&mut self) -> Option<(PeerId, Cargo)> {
         while let Some(id) = self.owing.pop_first() {
+            // First, so that who learns that we want something knows whether we cache it.
+            self.flush_exchange(id);
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.flush(id, (&self.subscriptions, &self.presence), &mut self.outputs);
                 peer.flush_desk(id, &self.serving, &mut self.outputs);
@@ -313,7 +352,14 @@ impl Topics {
     /// Bytes that came from a peer and wait here for what comes before them.
     #[must_use]
     pub fn held_bytes(&self, id: PeerId) -> usize {
-        self.peers.get(&id).map_or(0, |peer| peer.incoming.held_bytes())
+        self.peers.get(&id).map_or(0, |peer| peer.incoming.held_bytes()) + self.tracks.held_of(id)
+    }
+
+    /// A peer whose messages were held for what comes before them, and are no longer: its credit may have grown.
+    #[must_use]
+    #[inline]
+    pub fn poll_released(&mut self) -> Option<PeerId> {
+        if self.tracks.released.is_empty() { None } else { self.tracks.released.pop_first() }
     }
 
     /// Bytes of all peers that wait here for what comes before them.
@@ -349,6 +395,7 @@ impl Topics {
     /// Gives up what the messages that wait here wait for: they come out, with gaps.
     pub fn release_waiting(&mut self, id: PeerId) {
         self.with_peer(id, |incoming, sink| incoming.give_up(GapReason::Overflow, sink));
+        self.tracks.release_waiting(id);
     }
 
     /// Calls `with` for what comes from a peer, if it is known, with where it goes.
@@ -357,7 +404,7 @@ impl Topics {
         id: PeerId,
         with: impl FnOnce(&mut Incoming, &mut Sink<'_>) -> T,
     ) -> Option<T> {
-        let Self { config, subscriptions, outputs, stats, ledger, cursors, mismatches, .. } = self;
+        let Self { config, subscriptions, outputs, stats, ledger, cursors, mismatches, caches, tracks, .. } = self;
         let peer = self.peers.get_mut(&id)?;
         let mut sink = Sink {
             own_id: self.id,
@@ -372,12 +419,14 @@ impl Topics {
             ledger,
             cursors,
             mismatches,
+            caches,
+            tracks,
         };
         Some(with(&mut peer.incoming, &mut sink))
     }
 
     /// Tells native peers that a filter's declaration may have changed.
-    fn declare(&mut self, filter: &Filter, before: Option<&Declared>) {
+    pub(crate) fn declare(&mut self, filter: &Filter, before: Option<&Declared>) {
         let after = self.subscriptions.declared(filter);
         if before == after.as_ref() {
             return;
@@ -395,7 +444,9 @@ impl Topics {
             self.outputs.interest_changed |= peer.offers > 0;
             if reachable {
                 self.keep_calls(id);
+                self.retell(id);
             }
+            self.tracks.touch_all();
             self.renew_publications(id);
         }
     }

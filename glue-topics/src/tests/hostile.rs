@@ -178,7 +178,7 @@ proptest! {
     #[test]
     fn any_cargo_is_taken_without_panic(
         cargo in prop::collection::vec(
-            (prop_oneof![any::<Vec<u8>>(), (0u8..3, any::<Vec<u8>>()).prop_map(|(kind, mut head)| {
+            (prop_oneof![any::<Vec<u8>>(), (0u8..8, any::<Vec<u8>>()).prop_map(|(kind, mut head)| {
                 head.insert(0, kind);
                 head
             })], any::<Vec<u8>>()),

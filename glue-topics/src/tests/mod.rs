@@ -1,6 +1,7 @@
 //! Whole-crate tests: several [`Topics`] in one world, with a channel between them that keeps no order.
 
 mod behaviour;
+mod cache;
 mod calls;
 mod classic;
 mod counters;
