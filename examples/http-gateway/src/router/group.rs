@@ -115,8 +115,15 @@ impl Group {
     /// not count.
     fn by_key(&self, key: &str) -> usize {
         let key = hash(key);
-        let best = self.marks.iter().max_by_key(|(mark, _)| mix(mark ^ key));
-        best.map_or(0, |(_, place)| *place)
+        let mut best = (0, 0);
+        for (mark, place) in &self.marks {
+            // Both are hashes: of their product's upper bits each depends on all of theirs.
+            let score = (mark ^ key).wrapping_mul(ODD);
+            if score > best.0 {
+                best = (score, *place);
+            }
+        }
+        best.1
     }
 }
 
@@ -124,13 +131,6 @@ fn hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
-}
-
-/// Every bit depends on all: the last steps of SplitMix64. It costs a nanosecond, as there may be a thousand workers.
-const fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 /// Each member as often as its weight, spread evenly: that of the largest share still owed comes next.
@@ -155,6 +155,8 @@ fn random() -> usize {
     usize::try_from(std::collections::hash_map::RandomState::new().hash_one(0) >> 33).unwrap_or(0)
 }
 
+/// The golden ratio's digits, as usual.
+const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Up to so many all are looked at: 64 loads of memory cost about 0.2 microseconds.
 const SCANNED: usize = 64;
 /// Of more, so many are drawn: the best of 8 is nearly always one of the least busy eighth.
