@@ -151,16 +151,28 @@ impl Engine {
         payload: impl Into<Data<'a>>,
     ) -> Result<Option<u64>, PublishError> {
         let payload = payload.into();
-        let (wall, len) = (self.clock.wall(now), payload.len());
-        let sequence = if self.has_room(now, id, len) {
-            self.topics.publish(now, wall, id, expiry, payload)?
-        } else if self.topics.is_best_effort(id) && self.topics.has_share_room(id, len) {
-            // What is best effort waits for nobody.
-            self.topics.publish_unsent(now, wall, id, expiry, payload)?
-        } else {
-            return Ok(None);
-        };
+        if !self.has_room(now, id, payload.len()) {
+            return self.publish_unsent(now, id, expiry, payload);
+        }
+        let sequence = self.topics.publish(now, self.clock.wall(now), id, expiry, payload)?;
         // At once, not when it is sent: or a burst would fill a queue before anyone saw that it is full.
+        self.queue_cargo(now);
+        Ok(Some(sequence))
+    }
+
+    /// There is no room for a message. What is best effort waits for nobody.
+    #[cold]
+    fn publish_unsent(
+        &mut self,
+        now: Instant,
+        id: PublicationId,
+        expiry: Duration,
+        payload: Data<'_>,
+    ) -> Result<Option<u64>, PublishError> {
+        if !self.topics.is_best_effort(id) || !self.topics.has_share_room(id, payload.len()) {
+            return Ok(None);
+        }
+        let sequence = self.topics.publish_unsent(now, self.clock.wall(now), id, expiry, payload)?;
         self.queue_cargo(now);
         Ok(Some(sequence))
     }
@@ -225,7 +237,15 @@ impl Engine {
         self.transport.poll_transmit(now, out)
     }
 
+    #[inline]
     pub(crate) fn queue_cargo(&mut self, now: Instant) {
+        // Most messages are laid into an open bundle, and leave nothing to send.
+        if self.topics.has_cargo() {
+            self.queue_all(now);
+        }
+    }
+
+    fn queue_all(&mut self, now: Instant) {
         let mut is_more = false;
         while let Some((peer, cargo)) = self.topics.poll_cargo() {
             self.messages += 1;

@@ -172,12 +172,17 @@ impl Topics {
 
     /// Bytes that caches hold.
     #[must_use]
+    #[inline]
     pub fn cached_bytes(&self) -> usize {
-        self.caches.caches.values().map(|cache| cache.gauge.bytes()).sum()
+        if self.caches.is_any() { self.caches.bytes() } else { 0 }
     }
 }
 
 impl Caches {
+    fn bytes(&self) -> usize {
+        self.caches.values().map(|cache| cache.gauge.bytes()).sum()
+    }
+
     fn open(&mut self, id: SubscriptionId, filter: Filter, budget: usize) {
         let (gauge, ages) = (Gauge::default(), BTreeMap::new());
         self.caches.insert(id, Cache { filter, budget, gauge, ages });

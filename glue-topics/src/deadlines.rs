@@ -85,10 +85,15 @@ impl Topics {
     }
 
     /// Messages were delivered: all since there were `before` deliveries.
+    #[inline]
     pub(crate) fn note_deliveries(&mut self, now: Instant, before: usize) {
-        if !self.subscriptions.has_periods() {
-            return;
+        if self.subscriptions.has_periods() {
+            self.arm_delivered(now, before);
         }
+    }
+
+    #[cold]
+    fn arm_delivered(&mut self, now: Instant, before: usize) {
         let source_of =
             |delivery: &Delivery| Some((delivery.batch.from(), delivery.batch.source()?.topic_name.clone()));
         let came: Vec<_> = self.outputs.deliveries.iter().skip(before).filter_map(source_of).collect();

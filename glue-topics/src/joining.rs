@@ -64,7 +64,7 @@ impl Topics {
         let id = self.publication(topic, type_name)?;
         let Some(publication) = self.publications.get_mut(id) else { return Ok(id) };
         publication.set_history(options.history, &mut self.outputs, &self.config, &mut self.stats);
-        self.has_terms |= options.deadline.is_some();
+        self.has_terms |= options.deadline.is_some() || options.lifespan.is_some();
         self.has_priorities |= options.priority != Priority::default();
         if publication.set_options(&options, &mut self.outputs, &mut self.stats) {
             self.offer_anew(topic);

@@ -261,8 +261,10 @@ impl Publication {
         self.priority
     }
 
-    pub(crate) const fn lifespan(&self) -> Option<Duration> {
-        self.lifespan
+    /// An expiry, but for what is longer than the lifespan.
+    #[cold]
+    pub(crate) fn shortened(&self, expiry: Duration) -> Duration {
+        self.lifespan.map_or(expiry, |lifespan| expiry.min(lifespan))
     }
 
     /// Of the peers that get it and can be reached, those that publishers wait for.

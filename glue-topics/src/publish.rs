@@ -197,8 +197,8 @@ impl Topics {
         if post.expiry.is_zero() {
             return Err(PublishError::NoLifetime);
         }
-        if let Some(lifespan) = publication.lifespan() {
-            post.expiry = post.expiry.min(lifespan);
+        if self.has_terms {
+            post.expiry = publication.shortened(post.expiry);
         }
         post.sequence = publication.next_sequence;
         publication.next_sequence += 1;
@@ -217,7 +217,6 @@ impl Topics {
         }
         let before = self.outputs.deliveries.len();
         publication.deliver(&post, &self.subscriptions, &mut self.outputs, self.config.max_own_bytes);
-        let terms = if self.has_terms { publication.terms_here() } else { (None, None) };
         if publication.has_open() && !std::mem::replace(&mut publication.listed, true) {
             self.publications.list(id);
         }
@@ -225,24 +224,18 @@ impl Topics {
             self.share(id, &post);
         }
         if self.has_terms {
-            self.note_published(post.now, id, terms, before);
+            self.note_published(post.now, id, before);
         }
         Ok(post.sequence)
     }
 
-    /// A message of a publication was published that has a deadline, or that own subscriptions have requests for.
+    /// A message of a publication was published that may have a deadline, or that own subscriptions may have requests for.
     #[cold]
-    fn note_published(
-        &mut self,
-        now: Instant,
-        id: PublicationId,
-        (unmet, period): (Option<Policy>, Option<Duration>),
-        before: usize,
-    ) {
+    fn note_published(&mut self, now: Instant, id: PublicationId, before: usize) {
         // It may have joined the delivery before it.
         self.note_deliveries(now, before.saturating_sub(1));
-        let Some(publication) = self.publications.get(id) else { return };
-        let topic = publication.source.topic_name.clone();
+        let Some(publication) = self.publications.get_mut(id) else { return };
+        let ((unmet, period), topic) = (publication.terms_here(), publication.source.topic_name.clone());
         if let Some(period) = period {
             self.stats.deadlines_refused += u64::from(!self.deadlines.arm(now, &topic, Promise::Given, period));
         }

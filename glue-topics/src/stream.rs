@@ -305,13 +305,11 @@ impl Stream {
                 sink.stats.type_mismatches += u64::from(self.audience.mismatched);
                 if first < self.run.live() {
                     self.deliver_history(self.audience.to.clone(), (first, last), &batch, sink);
+                } else if self.is_tracked || !sink.tracks.joining.is_empty() {
+                    self.hand_copy((first, last), &batch, sink);
                 } else {
                     // Most often: spared a reference count, and a copy of the batch.
-                    if !self.is_tracked && sink.tracks.joining.is_empty() {
-                        sink.outputs.deliver(&self.audience.to, batch);
-                    } else {
-                        self.hand(self.audience.to.clone(), (first, last), batch, sink);
-                    }
+                    sink.outputs.deliver(&self.audience.to, batch);
                 }
             }
             Part::Skip(reason) => self.tell_gap(first, last, reason, sink),

@@ -147,7 +147,7 @@ impl Subscriptions {
 
     /// Whether any subscription has a deadline.
     pub(crate) fn has_periods(&self) -> bool {
-        self.requests.values().any(|request| request.deadline.is_some())
+        !self.requests.is_empty() && self.requests.values().any(|request| request.deadline.is_some())
     }
 
     /// The deadlines that subscriptions to a topic have.

@@ -60,7 +60,7 @@ pub struct Topics {
     pub(crate) mismatches: Mismatches,
     /// Some publication has, or had, another priority than others.
     pub(crate) has_priorities: bool,
-    /// Some publication has, or had, a deadline, or some subscription a request: publishing looks for them.
+    /// Some publication has, or had, a deadline or lifespan, or some subscription a request: publishing looks for them.
     pub(crate) has_terms: bool,
     /// What is kept of others' messages.
     pub(crate) caches: Caches,
@@ -280,15 +280,16 @@ impl Topics {
         self.mismatches.forget_peer(id);
     }
 
-    /// The next thing to send, and to whom.
+    /// Whether [`Topics::poll_cargo`] may have something.
     #[must_use]
     #[inline]
-    pub fn poll_cargo(&mut self) -> Option<(PeerId, Cargo)> {
-        // Most messages are laid into an open bundle, and leave nothing to send.
-        if self.owing.is_empty() && self.outputs.cargo.is_empty() { None } else { self.take_cargo() }
+    pub fn has_cargo(&self) -> bool {
+        !self.owing.is_empty() || !self.outputs.cargo.is_empty()
     }
 
-    fn take_cargo(&mut self) -> Option<(PeerId, Cargo)> {
+    /// The next thing to send, and to whom.
+    #[must_use]
+    pub fn poll_cargo(&mut self) -> Option<(PeerId, Cargo)> {
         while let Some(id) = self.owing.pop_first() {
             // First, so that who learns that we want something knows whether we cache it.
             self.flush_exchange(id);

@@ -15,6 +15,8 @@ pub(crate) struct Outbox<P> {
     lanes: [Lane<P>; LANES],
     /// The lane that the datagram being filled begins with, out of turn.
     favoured: Option<usize>,
+    /// Numbers that wait in all lanes to be sent again.
+    resends: usize,
     /// Number of the front slot: everything below is acknowledged.
     first: u64,
     slots: VecDeque<Slot<P>>,
@@ -73,6 +75,7 @@ impl<P> Default for Outbox<P> {
             urgent: VecDeque::new(),
             lanes: Default::default(),
             favoured: None,
+            resends: 0,
             first: 0,
             slots: VecDeque::new(),
             bytes: 0,
@@ -149,8 +152,8 @@ impl<P: Payload> Outbox<P> {
         self.is_drained() && self.slots.is_empty()
     }
 
-    pub(crate) fn has_resends(&self) -> bool {
-        self.lanes.iter().any(|lane| !lane.resend.is_empty())
+    pub(crate) const fn has_resends(&self) -> bool {
+        self.resends > 0
     }
 
     /// A datagram is about to be filled: it begins with the most urgent of what waits; but a lane that was passed over
@@ -177,11 +180,14 @@ impl<P: Payload> Outbox<P> {
 
     /// Whether a payload of the lane whose turn it is waits to be sent again.
     pub(crate) fn has_resend_next(&self) -> bool {
-        self.turn().and_then(|at| self.lanes.get(at)).is_some_and(|lane| !lane.resend.is_empty())
+        self.has_resends() && self.turn().and_then(|at| self.lanes.get(at)).is_some_and(|lane| !lane.resend.is_empty())
     }
 
     /// Whether the next payload to send again takes more than `room` bytes.
     pub(crate) fn resend_exceeds(&self, room: usize) -> bool {
+        if !self.has_resends() {
+            return false;
+        }
         let front = self.turn().and_then(|at| self.lanes.get(at)?.resend.front());
         let payload = front.and_then(|number| self.get(*number));
         payload.is_some_and(|payload| payload.encoded_len() > room)
@@ -212,7 +218,12 @@ impl<P: Payload> Outbox<P> {
 
     /// The next lost payload of at most `room` bytes. What no longer fits in a datagram of `most` bytes is cut, and the
     /// rest queued anew.
+    #[inline]
     pub(crate) fn next_resend(&mut self, now: Instant, room: usize, most: usize) -> Option<u64> {
+        if self.has_resends() { self.take_resend(now, room, most) } else { None }
+    }
+
+    fn take_resend(&mut self, now: Instant, room: usize, most: usize) -> Option<u64> {
         loop {
             let lane = self.turn()?;
             let number = *self.lanes.get(lane)?.resend.front()?;
@@ -237,26 +248,55 @@ impl<P: Payload> Outbox<P> {
 
     /// Numbers the next urgent payload for its first transmission, if it fits in `room`.
     pub(crate) fn next_urgent(&mut self, room: usize) -> Option<u64> {
-        let payload = self.take_urgent(room)?;
-        Some(self.number(payload))
+        let len = self.urgent.front()?.encoded_len();
+        if len > room {
+            return None;
+        }
+        let payload = self.urgent.pop_front()?;
+        self.bytes -= len;
+        let lane = lane_of(payload.priority());
+        Some(self.number(lane, payload, len))
     }
 
     /// Numbers the next queued payload for its first transmission, if it fits in `room`. Of one that does not even fit
     /// in `whole` bytes, it is the front part that does.
     pub(crate) fn next_queued(&mut self, now: Instant, room: usize, whole: usize) -> Option<u64> {
-        let payload = self.take_queued(now, room, whole)?;
-        Some(self.number(payload))
+        let at = self.turn()?;
+        let lane = self.lanes.get_mut(at)?;
+        let front = lane.queue.front_mut()?;
+        self.expired += u64::from(expire_if_due(&mut front.payload, now));
+        let len = front.payload.encoded_len();
+        if len <= room {
+            let queued = lane.queue.pop_front()?;
+            self.resize(at, queued.len, 0);
+            return Some(self.number(at, queued.payload, len));
+        }
+        if len <= whole || room < MIN_PART_BYTES {
+            return None;
+        }
+        self.cut_queued(at, room)
+    }
+
+    /// Numbers the front part of the next queued payload of a lane.
+    fn cut_queued(&mut self, at: usize, room: usize) -> Option<u64> {
+        let front = self.lanes.get_mut(at)?.queue.front_mut()?;
+        let part = front.payload.cut(room)?;
+        let (before, after) = (front.len, front.payload.encoded_len());
+        front.len = after;
+        self.resize(at, before, after);
+        let len = part.encoded_len();
+        Some(self.number(at, part, len))
     }
 
     fn pop_resend(&mut self, lane: usize) {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.resend.pop_front();
+            self.resends -= usize::from(lane.resend.pop_front().is_some());
         }
     }
 
-    fn number(&mut self, payload: P) -> u64 {
+    #[inline]
+    fn number(&mut self, lane: usize, payload: P, len: usize) -> u64 {
         let number = self.next_number();
-        let (len, lane) = (payload.encoded_len(), lane_of(payload.priority()));
         self.resize(lane, 0, len);
         self.slots.push_back(Slot { payload: Some(payload), len, charged: 0, queued: false, lane });
         number
@@ -313,6 +353,7 @@ impl<P: Payload> Outbox<P> {
         }
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.resend.push_back(number);
+            self.resends += 1;
         }
         true
     }
@@ -400,35 +441,6 @@ impl<P: Payload> Outbox<P> {
         }
         lane.queue = kept;
         changed
-    }
-
-    fn take_urgent(&mut self, room: usize) -> Option<P> {
-        if self.urgent.front()?.encoded_len() > room {
-            return None;
-        }
-        let payload = self.urgent.pop_front()?;
-        self.bytes -= payload.encoded_len();
-        Some(payload)
-    }
-
-    fn take_queued(&mut self, now: Instant, room: usize, whole: usize) -> Option<P> {
-        let at = self.turn()?;
-        let lane = self.lanes.get_mut(at)?;
-        let front = lane.queue.front_mut()?;
-        self.expired += u64::from(expire_if_due(&mut front.payload, now));
-        if front.payload.encoded_len() <= room {
-            let queued = lane.queue.pop_front()?;
-            self.resize(at, queued.len, 0);
-            return Some(queued.payload);
-        }
-        if front.payload.encoded_len() <= whole || room < MIN_PART_BYTES {
-            return None;
-        }
-        let part = front.payload.cut(room)?;
-        let (before, after) = (front.len, front.payload.encoded_len());
-        front.len = after;
-        self.resize(at, before, after);
-        Some(part)
     }
 
     /// Cuts the payload of `number` to `most` bytes and queues the rest; false if it can not be cut.
