@@ -9,12 +9,6 @@ use crate::subscriptions::SubscriptionId;
 use crate::tracks::{Offer, Place};
 
 impl Stream {
-    /// Delivers what is in order to all that the stream goes to.
-    #[cold]
-    pub(crate) fn hand_copy(&mut self, span: (u64, u64), batch: &Batch, sink: &mut Sink<'_>) {
-        self.hand(self.audience.to().clone(), span, batch.clone(), sink);
-    }
-
     /// Delivers what is in order.
     pub(crate) fn hand(
         &mut self,

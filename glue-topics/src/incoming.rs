@@ -11,7 +11,7 @@ use crate::batch::{Age, Batch};
 use crate::bundle::{self, Found, Header};
 use crate::classic::ClassicStreams;
 use crate::config::Config;
-use crate::message::{GapReason, Source};
+use crate::message::GapReason;
 use crate::name::TopicName;
 use crate::names::Names;
 use crate::qos::Offer;
@@ -98,13 +98,12 @@ impl Incoming {
         let part = match bundle::find(count, header.messages) {
             Found::All => {
                 let age = Age { arrival: now, on_arrival: age };
+                let batch = Batch::of_bundle(Some(sink.peer), Arc::clone(&source), &body, &header, age);
+                // Before its turn: what is missing before it may never come.
                 if sink.caches.is_any() {
-                    cache_bundle(&source, &body, (&header, count), age, sink);
+                    sink.caches.put(&source, (first, last), &batch);
                 }
-                Part::Bundle {
-                    batch: Batch::of_bundle(Some(sink.peer), Arc::clone(&source), &body, &header, age),
-                    source,
-                }
+                Part::Bundle { batch, source }
             }
             Found::Fewer => {
                 sink.stats.bundles_cut += 1;
@@ -349,19 +348,6 @@ impl Incoming {
         self.streams.push(Stream::new(topic, is_tracked));
         Some(Some(self.recent))
     }
-}
-
-/// Keeps a bundle in a cache, before its turn: what is missing before it may never come.
-#[cold]
-fn cache_bundle(
-    source: &Arc<Source>,
-    body: &Bytes,
-    (header, count): (&Header<'_>, u64),
-    age: Age,
-    sink: &mut Sink<'_>,
-) {
-    let batch = Batch::of_bundle(Some(sink.peer), Arc::clone(source), body, header, age);
-    sink.caches.put(source, (header.first, header.first + (count - 1)), &batch);
 }
 
 fn topic_name(topic: &[u8], sink: &Sink<'_>) -> Option<TopicName> {

@@ -306,9 +306,9 @@ impl Stream {
                 if first < self.run.live() {
                     self.deliver_history(self.audience.to.clone(), (first, last), &batch, sink);
                 } else if self.is_tracked || !sink.tracks.joining.is_empty() {
-                    self.hand_copy((first, last), &batch, sink);
+                    self.hand(self.audience.to.clone(), (first, last), batch, sink);
                 } else {
-                    // Most often: spared a reference count, and a copy of the batch.
+                    // Most often: spared a reference count.
                     sink.outputs.deliver(&self.audience.to, batch);
                 }
             }
