@@ -171,6 +171,7 @@ impl Topics {
             self.cursors.forget(id);
         }
         self.subscriptions.remove(id);
+        self.tracks.leave(id);
         if self.declare(&filter, before.as_ref()) {
             self.subscriptions.note_withdrawn();
         }
