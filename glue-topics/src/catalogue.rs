@@ -28,6 +28,7 @@ use crate::name::{EndpointName, TopicName, TypeName};
 use crate::peer::Peer;
 use crate::qos::Offer;
 use crate::ranges::Ranges;
+use crate::stream::Stream;
 use crate::subscriptions::SubscriptionId;
 use crate::topics::Topics;
 use crate::tracks::{Holder, Life};
@@ -160,6 +161,7 @@ impl Topics {
 
     /// Puts what a peer is to be told of caches into control cargo.
     pub(crate) fn flush_exchange(&mut self, id: PeerId) {
+        self.defer_begun_in_the_middle(id);
         let Self { peers, caches, outputs, .. } = self;
         let Some(peer) = peers.get_mut(&id).filter(|peer| peer.reachable && peer.is_native()) else { return };
         let mut body = Vec::new();
@@ -204,6 +206,25 @@ impl Topics {
             [number, from, to].into_iter().for_each(|n| put_varint(&mut body, n));
         }
         peer.send_control(id, &mut body, outputs);
+    }
+
+    /// Of a source whose run lacks its first cargo nobody knows where it begins: who were told would begin in the middle.
+    fn defer_begun_in_the_middle(&mut self, id: PeerId) {
+        let Some(exchange) = self.peers.get(&id).map(|peer| &peer.exchange) else { return };
+        let untold = exchange.changed.difference(&exchange.sources_told);
+        let deferred: BTreeSet<u64> = untold.copied().filter(|number| self.lacks_start(*number)).collect();
+        if let Some(peer) = self.peers.get_mut(&id).filter(|_| !deferred.is_empty()) {
+            peer.exchange.changed.retain(|number| !deferred.contains(number));
+            // Looked at again when changes are told next.
+            self.caches.changed.extend(deferred);
+        }
+    }
+
+    fn lacks_start(&self, number: u64) -> bool {
+        let Some(source) = self.caches.shelf(number).map(|shelf| &shelf.source) else { return false };
+        let publisher = self.lives.get(&(source.endpoint_id, source.incarnation)).and_then(|id| self.peers.get(id));
+        let stream = publisher.and_then(|peer| peer.incoming.stream_of(&source.topic_name));
+        stream.is_some_and(Stream::lacks_start)
     }
 
     /// A peer is back within reach, and may have missed changes.

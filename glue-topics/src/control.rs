@@ -4,11 +4,11 @@
 //! - 2 unsubscribe: filter (byte string).
 //! - 3 end: topic (byte string), sequence number (varint): of this run of the topic, which the receiver's interest
 //!   began, all that is below the number was sent, and nothing above will be. A later run begins with a start.
-//! - 4 subscribe with history: filter, type (byte strings), wish (varint: the last so many messages, the largest: all).
+//! - 4 subscribe with history: filter, type (byte strings), wish (varint: the last so many messages, 0: none, the largest: all).
 //!   As 1, but runs of what the filter matches begin, or begin anew, at the next 5.
 //! - 5 asked: the sender's newest subscription (varint). All that it wants of history was said by now.
-//! - 6 subscribe as: filter, type (byte strings), wish (varint, 0: none), what is requested (byte string, see `qos.rs`). As
-//!   1, or 4 if there is a wish.
+//! - 6 subscribe as: filter, type (byte strings), wish (varint, 0: as 1, else as 4 with one less), what is requested (byte
+//!   string, see `qos.rs`).
 //! - 7 offer: topic (byte string), what is offered (byte string, see `qos.rs`; empty: nothing after all). It holds for the run
 //!   that begins next, and counts as an end: so that run begins after it was read.
 //! - 8 serve: service (varint), topic, type (byte strings). It takes requests to the topic, or is a member of a group.
@@ -39,7 +39,7 @@ pub(crate) enum Operation {
     Return { leg: u64, reason: u8 },
     Serve { service: u64, topic: Bytes, type_name: Bytes },
     Subscribe { filter: Bytes, type_name: Bytes },
-    SubscribeAs { filter: Bytes, type_name: Bytes, wish: u64, request: Request },
+    SubscribeAs { filter: Bytes, type_name: Bytes, wish: Option<u64>, request: Request },
     SubscribeFrom { filter: Bytes, type_name: Bytes, wish: u64 },
     Unserve { service: u64 },
     Unsubscribe { filter: Bytes },
@@ -76,7 +76,8 @@ fn read(reader: &mut Reader) -> Result<Operation, DecodeError> {
             Ok(Operation::SubscribeFrom { filter: reader.bytes()?, type_name: reader.bytes()?, wish: reader.varint()? })
         }
         SUBSCRIBE_AS => {
-            let (filter, type_name, wish) = (reader.bytes()?, reader.bytes()?, reader.varint()?);
+            let (filter, type_name) = (reader.bytes()?, reader.bytes()?);
+            let wish = reader.varint()?.checked_sub(1);
             Ok(Operation::SubscribeAs { filter, type_name, wish, request: Request::read(reader.bytes()?)? })
         }
         OFFER => {
@@ -112,11 +113,11 @@ pub(crate) fn put_subscribe_from(filter: &str, type_name: &str, wish: u64, out: 
     put_varint(out, wish);
 }
 
-pub(crate) fn put_subscribe_as(filter: &str, type_name: &str, wish: u64, request: &Request, out: &mut Vec<u8>) {
+pub(crate) fn put_subscribe_as(filter: &str, type_name: &str, wish: Option<u64>, request: &Request, out: &mut Vec<u8>) {
     out.push(SUBSCRIBE_AS);
     put_bytes(out, filter.as_bytes());
     put_bytes(out, type_name.as_bytes());
-    put_varint(out, wish);
+    put_varint(out, wish.map_or(0, |wish| wish.saturating_add(1)));
     put_options(|out| request.put(out), out);
 }
 
@@ -213,7 +214,7 @@ mod tests {
         put_done(7, &mut body);
         put_return(8, 2, &mut body);
         let request = Request { reliability: Some(Reliability::BestEffort), deadline: Some(Duration::from_millis(3)) };
-        put_subscribe_as("a", "json", 7, &request, &mut body);
+        put_subscribe_as("a", "json", Some(7), &request, &mut body);
         put_offer("a", Some(&Offer::default()), &mut body);
         put_offer("a", None, &mut body);
         let read = Operations::new(body.into()).collect::<Result<Vec<_>, _>>().unwrap();
@@ -226,7 +227,8 @@ mod tests {
         let (unserve, cancel) = (Operation::Unserve { service: 5 }, Operation::Cancel { leg: 6 });
         let (done, back) = (Operation::Done { leg: 7 }, Operation::Return { leg: 8, reason: 2 });
         let unsubscribe = Operation::Unsubscribe { filter: text(b"#") };
-        let subscribe_as = Operation::SubscribeAs { filter: text(b"a"), type_name: text(b"json"), wish: 7, request };
+        let subscribe_as =
+            Operation::SubscribeAs { filter: text(b"a"), type_name: text(b"json"), wish: Some(7), request };
         let offer = Operation::Offer { topic: text(b"a"), offer: Some(Offer::default()) };
         let withdrawn = Operation::Offer { topic: text(b"a"), offer: None };
         let rest = [cancel, done, back, subscribe_as, offer, withdrawn];

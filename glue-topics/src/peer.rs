@@ -179,9 +179,12 @@ impl Peer {
         let filters = if self.reachable { std::mem::take(&mut self.undeclared) } else { BTreeMap::new() };
         let wishes = subscriptions.wishes_after(self.told_wishes);
         let (mut has_asked, newest) = (false, subscriptions.newest());
-        for filter in filters.into_keys() {
-            let wish = wishes.get(&filter).copied().unwrap_or(0);
-            has_asked |= wish > 0;
+        let mut filters: Vec<_> = filters.into_keys().collect();
+        // What takes turns with what is withdrawn comes before it; what came after it waits for a new run anyway.
+        filters.sort_by_key(|filter| (wishes.contains_key(filter), subscriptions.declared(filter).is_none()));
+        for filter in filters {
+            let wish = wishes.get(&filter).copied();
+            has_asked |= wish.is_some();
             let declared = subscriptions.declared(&filter);
             let len = filter.as_str().len() + declared.as_ref().map_or(0, |declared| declared.type_name.len());
             self.reserve(id, len, &mut body, outputs);
@@ -189,10 +192,10 @@ impl Peer {
                 Some(Declared { type_name, request }) if !request.is_default() => {
                     put_subscribe_as(filter.as_str(), &type_name, wish, &request, &mut body);
                 }
-                Some(Declared { type_name, .. }) if wish > 0 => {
-                    put_subscribe_from(filter.as_str(), &type_name, wish, &mut body);
-                }
-                Some(Declared { type_name, .. }) => put_subscribe(filter.as_str(), &type_name, &mut body),
+                Some(Declared { type_name, .. }) => match wish {
+                    Some(wish) => put_subscribe_from(filter.as_str(), &type_name, wish, &mut body),
+                    None => put_subscribe(filter.as_str(), &type_name, &mut body),
+                },
                 None => put_unsubscribe(filter.as_str(), &mut body),
             }
         }

@@ -130,13 +130,13 @@ impl Topics {
                 wanted.into_iter().for_each(|topic| self.arm_taken(now, Some(from), &topic));
             }
             Operation::Subscribe { filter, type_name } => {
-                self.add_wanted(from, &filter, &type_name, (0, Request::default()))?;
+                self.add_wanted(from, &filter, &type_name, (None, Request::default()))?;
             }
             Operation::SubscribeAs { filter, type_name, wish, request } => {
                 self.add_wanted(from, &filter, &type_name, (wish, request))?;
             }
             Operation::SubscribeFrom { filter, type_name, wish } => {
-                self.add_wanted(from, &filter, &type_name, (wish, Request::default()))?;
+                self.add_wanted(from, &filter, &type_name, (Some(wish), Request::default()))?;
             }
             Operation::Asked { newest } => {
                 self.begin_runs(from, SubscriptionId(newest));
@@ -160,7 +160,7 @@ impl Topics {
         from: PeerId,
         filter: &[u8],
         type_name: &[u8],
-        (wish, request): (u64, Request),
+        (wish, request): (Option<u64>, Request),
     ) -> Option<()> {
         let filter = self.read_filter(filter)?;
         let type_name = filter.type_name(TypeName::read(type_name, self.config.max_type_bytes)?);
@@ -169,7 +169,7 @@ impl Topics {
             return Some(());
         }
         self.offer_cached(from, &filter);
-        if wish > 0 {
+        if let Some(wish) = wish {
             self.note_wish(from, filter, wish);
         } else {
             self.reconsider_all(from, &filter, Some(&type_name));

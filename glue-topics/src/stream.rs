@@ -134,6 +134,11 @@ impl Stream {
         self.sequencer.next()
     }
 
+    /// Whether all that has come waits for the first of its run.
+    pub(crate) fn lacks_start(&self) -> bool {
+        self.sequencer.next().is_none() && !(self.sequencer.is_empty() && self.later.is_empty())
+    }
+
     /// What the publisher offers.
     pub(crate) const fn offered(&self) -> Offer {
         self.audience.offer

@@ -48,14 +48,25 @@ pub enum SubscribeError {
 pub(crate) struct Subscriptions {
     filters: BTreeMap<SubscriptionId, Filter>,
     by_filter: FilterMap<Vec<(SubscriptionId, TypeName)>>,
-    /// Those that want history, and how many messages of it.
-    wishes: BTreeMap<SubscriptionId, u64>,
+    /// Those that wait for a run that knows them.
+    wishes: BTreeMap<SubscriptionId, Wish>,
+    /// Whether some peer may have been told that less is wanted than before.
+    has_withdrawn: bool,
     /// Those that request something.
     requests: BTreeMap<SubscriptionId, Request>,
     /// Those that are caches: they want all, and are no subscriptions of the application.
     caches: BTreeSet<SubscriptionId>,
     last: u64,
     version: u64,
+}
+
+/// What a subscription waits for.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
+    /// A run that knows this subscription: itself, or an earlier one to the same filter, which peers were told of for both.
+    since: SubscriptionId,
+    /// How many messages of history it wants.
+    count: u64,
 }
 
 /// What others are told of a filter.
@@ -161,7 +172,25 @@ impl Subscriptions {
     /// Notes that a subscription wants so much history.
     pub(crate) fn set_wish(&mut self, id: SubscriptionId, wish: u64) {
         if wish > 0 {
-            self.wishes.insert(id, wish);
+            self.wishes.insert(id, Wish { since: id, count: wish });
+        }
+    }
+
+    /// Peers may have been told that less is wanted: runs that ended with it are still under way.
+    pub(crate) const fn note_withdrawn(&mut self) {
+        self.has_withdrawn = true;
+    }
+
+    /// A new subscription gets nothing of such runs. `is_told`: peers learn of it; otherwise they know enough already.
+    pub(crate) fn note_added(&mut self, id: SubscriptionId, is_told: bool) {
+        if !self.has_withdrawn {
+            return;
+        }
+        let list = self.filters.get(&id).and_then(|filter| self.by_filter.get(filter));
+        let others = list.into_iter().flatten().filter_map(|(other, _)| self.wishes.get(other));
+        let known = others.map(|wish| wish.since).max();
+        if let Some(since) = if is_told { Some(id) } else { known } {
+            self.wishes.insert(id, Wish { since, count: 0 });
         }
     }
 
@@ -173,25 +202,26 @@ impl Subscriptions {
 
     /// How much history a subscription wants.
     pub(crate) fn wish_of(&self, id: SubscriptionId) -> u64 {
-        self.wishes.get(&id).copied().unwrap_or(0)
+        self.wishes.get(&id).map_or(0, |wish| wish.count)
     }
 
-    /// The most history that subscriptions after `told` want, by filter.
+    /// The filters of subscriptions that wait for a run that knows one after `told`, and the most history that they want.
     pub(crate) fn wishes_after(&self, told: SubscriptionId) -> BTreeMap<&Filter, u64> {
         let mut most = BTreeMap::new();
-        for (id, wish) in self.wishes.range((Bound::Excluded(told), Bound::Unbounded)) {
+        let wishes = self.wishes.range((Bound::Excluded(told), Bound::Unbounded));
+        for (id, wish) in wishes.filter(|(_, wish)| wish.since > told) {
             if let Some(filter) = self.filters.get(id) {
-                let entry = most.entry(filter).or_insert(*wish);
-                *entry = (*wish).max(*entry);
+                let entry = most.entry(filter).or_insert(wish.count);
+                *entry = wish.count.max(*entry);
             }
         }
         most
     }
 
-    /// Those of `ids` that get what a run brings that began when the wishes up to `asked` were known. The others wait for
-    /// the run that brings their history.
+    /// Those of `ids` that get what a run brings that began when those up to `asked` were known. The others wait for a run
+    /// that knows them: it brings their history, or this one has ended before they came.
     pub(crate) fn taking_part(&self, ids: Arc<[SubscriptionId]>, asked: SubscriptionId) -> Arc<[SubscriptionId]> {
-        let waits = |id: &SubscriptionId| *id > asked && self.wish_of(*id) > 0;
+        let waits = |id: &SubscriptionId| *id > asked && self.wishes.get(id).is_some_and(|wish| wish.since > asked);
         if self.wishes.is_empty() || !ids.iter().any(waits) {
             return ids;
         }

@@ -158,7 +158,8 @@ impl Topics {
         let before = self.subscriptions.declared(&filter);
         self.has_terms |= !request.is_default();
         let id = self.subscriptions.add(filter.clone(), given, request);
-        self.declare(&filter, before.as_ref());
+        let is_told = self.declare(&filter, before.as_ref());
+        self.subscriptions.note_added(id, is_told);
         Ok(id)
     }
 
@@ -171,7 +172,9 @@ impl Topics {
         }
         self.subscriptions.remove(id);
         self.tracks.leave(id);
-        self.declare(&filter, before.as_ref());
+        if self.declare(&filter, before.as_ref()) {
+            self.subscriptions.note_withdrawn();
+        }
     }
 
     /// The most bytes of a body that one datagram to the peer carries. Bundles for it stay within.
@@ -427,16 +430,19 @@ impl Topics {
         Some(with(&mut peer.incoming, &mut sink))
     }
 
-    /// Tells native peers that a filter's declaration may have changed.
-    pub(crate) fn declare(&mut self, filter: &Filter, before: Option<&Declared>) {
+    /// Tells native peers that a filter's declaration may have changed; whether there is something to tell, and somebody.
+    pub(crate) fn declare(&mut self, filter: &Filter, before: Option<&Declared>) -> bool {
         let after = self.subscriptions.declared(filter);
         if before == after.as_ref() {
-            return;
+            return false;
         }
+        let mut is_told = false;
         for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_native()) {
             peer.declare(filter, before.is_some(), after.is_some());
             self.owing.insert(*id);
+            is_told = true;
         }
+        is_told
     }
 
     fn set_reachable(&mut self, id: PeerId, reachable: bool) {

@@ -96,6 +96,24 @@ fn encoded(cargo: &crate::Cargo, now: Instant) -> (Vec<u8>, Vec<u8>) {
     (head, body.to_vec())
 }
 
+/// What a cache gets first need not be the first: until that is there nobody is told where the source begins.
+#[test]
+fn a_cache_that_lacks_the_start_of_a_run_lets_nobody_begin_in_the_middle() {
+    let mut split = Split::new(3);
+    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let id = split.world.nodes[1].subscribe("a", "text").unwrap();
+    split.run(ms(200));
+    split.world.publish_for(0, "a", 60 * SECOND, b"late everywhere");
+    split.world.send();
+    let late = std::mem::take(&mut split.world.flight);
+    split.publish(2);
+    split.run(2 * SECOND);
+    assert!(split.world.items(1, id).is_empty());
+    split.world.flight = late;
+    split.run(SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 2, 3]);
+}
+
 #[test]
 fn who_has_unsubscribed_gets_no_more() {
     let mut split = Split::new(3);

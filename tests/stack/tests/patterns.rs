@@ -159,7 +159,8 @@ impl Reader {
         assert!(self.filter.matches(&source.topic_name), "{:?} got {:?}", self.filter, source.topic_name);
         assert!(!self.ended, "{:?} has ended", self.filter);
         let spans = self.spans.entry(stream).or_default();
-        assert!(spans.last().is_none_or(|last| last.1 < span.0), "{:?}: twice, or out of order", self.filter);
+        let follows = spans.last().is_none_or(|last| last.1 + 1 == span.0);
+        assert!(follows, "{:?}: {span:?} after {:?}: twice, out of order, or a silent loss", self.filter, spans.last());
         spans.push(span);
         missing
     }
