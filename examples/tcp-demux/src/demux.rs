@@ -1,0 +1,189 @@
+//! The demultiplexer as a whole.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::framing::Framing;
+use crate::grpc;
+use crate::hub::Hub;
+use crate::listener;
+use crate::management;
+use crate::settings::Settings;
+use crate::socket::Reason;
+use crate::upstreams::{AddRefused, GrpcUpstream, Kind, Upstream};
+
+/// What a demultiplexer is started with.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where clients connect. Default: nowhere.
+    pub listeners: Vec<Listen>,
+    /// Where it is managed. Default: nowhere.
+    pub management: Option<Management>,
+    /// Services that are asked by gRPC. More may come later.
+    pub upstreams: Vec<GrpcUpstream>,
+    /// Limits and times.
+    pub settings: Settings,
+}
+
+/// One address for clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listen {
+    /// Address; port 0 is a free port.
+    pub address: SocketAddr,
+    /// How the bytes are cut into messages.
+    pub framing: Framing,
+}
+
+impl Listen {
+    /// The defaults, at an address.
+    #[must_use]
+    pub const fn new(address: SocketAddr) -> Self {
+        Self { address, framing: Framing::Raw }
+    }
+}
+
+/// The address of the management API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Management {
+    /// Address; port 0 is a free port.
+    pub address: SocketAddr,
+    /// What a request has to show: `Authorization: Bearer <token>`.
+    pub token: Option<String>,
+}
+
+impl Management {
+    /// Without a token, which only a loopback address may be.
+    #[must_use]
+    pub const fn new(address: SocketAddr) -> Self {
+        Self { address, token: None }
+    }
+}
+
+/// Why a demultiplexer did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An address can not be listened on.
+    #[error("can not listen on {address}: {error}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Management beyond loopback, and no token.
+    #[error("management on {0}, which others can reach, needs a token")]
+    NoToken(SocketAddr),
+    /// An upstream was refused.
+    #[error("upstream {name}: {refused}")]
+    Upstream {
+        /// Its address.
+        name: String,
+        /// Why.
+        refused: AddRefused,
+    },
+}
+
+/// Listens, and serves who connects. Ends when dropped.
+#[derive(Debug)]
+pub struct Demux {
+    hub: Arc<Hub>,
+    listeners: Vec<SocketAddr>,
+    management: Option<SocketAddr>,
+    tasks: JoinSet<()>,
+}
+
+impl Demux {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing runs then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let hub = Hub::new(config.settings);
+        let mut demux = Self { hub, listeners: Vec::new(), management: None, tasks: JoinSet::new() };
+        for listen in config.listeners {
+            let (listener, address) = bind(listen.address).await?;
+            demux.listeners.push(address);
+            demux.tasks.spawn(listener::accept(Arc::clone(&demux.hub), listener, Arc::new(listen.framing)));
+        }
+        for upstream in config.upstreams {
+            let name = upstream.name();
+            demux.hub.add_upstream(upstream).map_err(|refused| StartError::Upstream { name, refused })?;
+        }
+        if let Some(management) = config.management {
+            demux.manage(management).await?;
+        }
+        demux.tasks.spawn(sweep(Arc::clone(&demux.hub)));
+        Ok(demux)
+    }
+
+    async fn manage(&mut self, management: Management) -> Result<(), StartError> {
+        if management.token.is_none() && !management.address.ip().is_loopback() {
+            return Err(StartError::NoToken(management.address));
+        }
+        let (listener, address) = bind(management.address).await?;
+        self.management = Some(address);
+        self.tasks.spawn(management::serve(Arc::clone(&self.hub), listener, management.token));
+        Ok(())
+    }
+
+    /// Where it listens for clients, in the order of [`Config::listeners`].
+    #[must_use]
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
+    }
+
+    /// Where it is managed.
+    #[must_use]
+    pub const fn management(&self) -> Option<SocketAddr> {
+        self.management
+    }
+
+    /// Takes no more clients, closes those that are there once what waits for them is written, and ends after `patience` at
+    /// most.
+    pub async fn close(mut self, patience: Duration) {
+        self.tasks.shutdown().await;
+        self.hub.directory().all().for_each(|socket| socket.close(Reason::Shutdown));
+        let _ = timeout(patience, self.hub.is_empty()).await;
+    }
+}
+
+impl Hub {
+    /// Adds an upstream, and keeps it in use from now on.
+    pub(crate) fn add_upstream(self: &Arc<Self>, config: GrpcUpstream) -> Result<Arc<Upstream>, AddRefused> {
+        let upstream = Upstream::new(config.name(), Kind::Grpc(config.clone()));
+        self.upstreams.add(&upstream)?;
+        tokio::spawn(grpc::run(Arc::clone(self), Arc::clone(&upstream), config));
+        Ok(upstream)
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = async {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bound.await.map_err(|error| StartError::Bind { address, error })
+}
+
+async fn sweep(hub: Arc<Hub>) {
+    let mut ticks = interval(SWEEP_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        hub.sweep();
+    }
+}
+
+/// How exact times of sockets are. A look at 10,000 sockets takes less than a millisecond.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
