@@ -10,13 +10,14 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::framing::Framing;
+use crate::glue;
 use crate::grpc;
 use crate::hub::Hub;
 use crate::listener;
 use crate::management;
 use crate::settings::Settings;
 use crate::socket::Reason;
-use crate::upstreams::{AddRefused, GrpcUpstream, Kind, Upstream};
+use crate::upstreams::{AddRefused, GrpcUpstream, Kind, State, Upstream};
 
 /// What a demultiplexer is started with.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,9 @@ pub struct Config {
     pub management: Option<Management>,
     /// Services that are asked by gRPC. More may come later.
     pub upstreams: Vec<GrpcUpstream>,
+    /// The endpoint by which upstreams and other instances are found, and the name of the service that they share. Default:
+    /// none.
+    pub glue: Option<(glue_endpoint::Endpoint, String)>,
     /// Limits and times.
     pub settings: Settings,
 }
@@ -83,6 +87,9 @@ pub enum StartError {
     /// Management beyond loopback, and no token.
     #[error("management on {0}, which others can reach, needs a token")]
     NoToken(SocketAddr),
+    /// The network can not be joined.
+    #[error(transparent)]
+    Glue(#[from] glue::GlueError),
     /// An upstream was refused.
     #[error("upstream {name}: {refused}")]
     Upstream {
@@ -122,6 +129,10 @@ impl Demux {
         if let Some(management) = config.management {
             demux.manage(management).await?;
         }
+        if let Some((endpoint, service)) = config.glue {
+            let joined = glue::join(&demux.hub, endpoint, &service).await?;
+            demux.tasks.spawn(joined);
+        }
         demux.tasks.spawn(sweep(Arc::clone(&demux.hub)));
         Ok(demux)
     }
@@ -146,6 +157,32 @@ impl Demux {
     #[must_use]
     pub const fn management(&self) -> Option<SocketAddr> {
         self.management
+    }
+
+    /// Adds an upstream, and keeps it in use.
+    ///
+    /// # Errors
+    /// [`AddRefused`] if there is one of its address, or there are 256.
+    pub fn add_upstream(&self, upstream: GrpcUpstream) -> Result<(), AddRefused> {
+        self.hub.add_upstream(upstream).map(|_| ())
+    }
+
+    /// How many upstreams take messages.
+    #[must_use]
+    pub fn ready_upstreams(&self) -> usize {
+        self.hub.upstreams.all().iter().filter(|upstream| *upstream.state.borrow() == State::Ready).count()
+    }
+
+    /// How many clients are connected here.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.hub.directory().len()
+    }
+
+    /// How many other instances are known.
+    #[must_use]
+    pub fn instances(&self) -> usize {
+        self.hub.glue().map_or(0, |glue| glue.instances().len())
     }
 
     /// Takes no more clients, closes those that are there once what waits for them is written, and ends after `patience` at

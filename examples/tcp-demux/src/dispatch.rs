@@ -102,8 +102,9 @@ impl Dispatch {
     }
 
     /// Takes a lane out of the choice. Nothing more is put on it or comes out of it.
-    pub(crate) fn close(&self, lane: &Arc<Lane>) {
-        self.lanes.send_modify(|lanes| *lanes = lanes.iter().filter(|other| !Arc::ptr_eq(other, lane)).cloned().collect());
+    pub(crate) fn close(&self, lane: &Lane) {
+        let is_other = |other: &&Arc<Lane>| !std::ptr::eq(Arc::as_ptr(other), lane);
+        self.lanes.send_modify(|lanes| *lanes = lanes.iter().filter(is_other).cloned().collect());
         lane.close();
         self.room.notify_waiters();
     }

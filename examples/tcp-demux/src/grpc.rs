@@ -262,7 +262,11 @@ async fn exchange(hub: &Arc<Hub>, mut client: Client, lane: &Arc<Lane>) -> Strin
     };
     loop {
         match inbound.message().await {
-            Ok(Some(request)) => hub.obey(lane, request),
+            Ok(Some(request)) => {
+                if let Some(order) = hub.note(lane, request) {
+                    hub.obey(order).await;
+                }
+            }
             Ok(None) => return "it ended the stream".to_owned(),
             Err(status) => return format!("the stream failed: {}", status.message()),
         }

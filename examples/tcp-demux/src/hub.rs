@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -13,9 +13,11 @@ use crate::counters::Counters;
 use crate::directory::Directory;
 use crate::dispatch::Dispatch;
 use crate::distribution::Distribution;
+use crate::glue::Glue;
 use crate::lane::{Lane, What};
 use crate::settings::{Settings, SlowReader};
 use crate::socket::{Reason, Socket};
+use crate::topics::tag_of;
 use crate::upstreams::Upstreams;
 use crate::wire::proto::OutputStreamRequest;
 use crate::wire::{Action, Audience, Order};
@@ -31,6 +33,7 @@ pub(crate) struct Hub {
     directory: RwLock<Directory>,
     settings: watch::Sender<Arc<Settings>>,
     start: Instant,
+    glue: OnceLock<Arc<Glue>>,
     /// A socket has gone.
     gone: Notify,
 }
@@ -39,13 +42,14 @@ impl Hub {
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
         let counters = Arc::new(Counters::default());
         Arc::new(Self {
-            tag: Uuid::new_v4().as_u64_pair().1,
+            tag: tag_of(Uuid::new_v8(*Uuid::new_v4().as_bytes())),
             dispatch: Dispatch::new(Arc::clone(&counters)),
             upstreams: Upstreams::default(),
             counters,
             directory: RwLock::default(),
             settings: watch::Sender::new(Arc::new(settings)),
             start: Instant::now(),
+            glue: OnceLock::new(),
             gone: Notify::new(),
         })
     }
@@ -106,22 +110,62 @@ impl Hub {
         }
     }
 
-    /// Does what an upstream says on a lane.
-    pub(crate) fn obey(&self, lane: &Lane, request: OutputStreamRequest) {
+    /// Takes what an upstream says on a lane, and settles what it settles. Returns what is to be done.
+    pub(crate) fn note(&self, lane: &Lane, request: OutputStreamRequest) -> Option<Order> {
         if request.acknowledged > 0 {
             lane.acknowledge(request.acknowledged);
             self.dispatch.has_room();
             if request.target.is_none() {
-                return;
+                return None;
             }
         }
         self.counters.messages_from_upstream.add(1);
-        let Ok(order) = Order::try_from(request) else { return self.counters.messages_malformed.add(1) };
+        let Ok(order) = Order::try_from(request) else {
+            self.counters.messages_malformed.add(1);
+            return None;
+        };
         if let Audience::Client(client) = order.audience {
             lane.replied_to(client);
             self.dispatch.has_room();
         }
-        self.carry_out(&order);
+        Some(order)
+    }
+
+    /// Does what an upstream says, for the clients of all instances. Waits while another instance is slow.
+    pub(crate) async fn obey(&self, order: Order) {
+        let Some(glue) = self.glue.get() else { return self.carry_out(&order) };
+        match order.audience {
+            Audience::Client(client) if tag_of(client) == self.tag => self.carry_out(&order),
+            Audience::Client(client) => {
+                if glue.send(tag_of(client), order).await {
+                    self.counters.instance_messages_sent.add(1);
+                } else {
+                    self.counters.messages_unknown_client.add(1);
+                }
+            }
+            _ => {
+                self.carry_out(&order);
+                self.counters.instance_messages_sent.add(glue.send_to_all(order).await.into());
+            }
+        }
+    }
+
+    /// Takes what another instance sends.
+    pub(crate) fn take_from_instance(&self, request: OutputStreamRequest) {
+        self.counters.instance_messages_received.add(1);
+        match Order::try_from(request) {
+            Ok(order) => self.carry_out(&order),
+            Err(_) => self.counters.messages_malformed.add(1),
+        }
+    }
+
+    /// Belongs to a network from now on.
+    pub(crate) fn join(&self, glue: Glue) -> Arc<Glue> {
+        Arc::clone(self.glue.get_or_init(|| Arc::new(glue)))
+    }
+
+    pub(crate) fn glue(&self) -> Option<&Arc<Glue>> {
+        self.glue.get()
     }
 
     /// Does it for the sockets of this instance.

@@ -135,6 +135,11 @@ impl Upstream {
         self.wish.subscribe().wait_for(|wish| *wish != Wish::Serve).await.map_or(Wish::Remove, |wish| *wish)
     }
 
+    /// Waits until something is wanted that `is_wanted` says yes to.
+    pub(crate) async fn wishes(&self, is_wanted: impl Fn(Wish) -> bool) {
+        let _ = self.wish.subscribe().wait_for(|wish| is_wanted(*wish)).await;
+    }
+
     pub(crate) fn fail(&self, error: impl ToString) {
         let error = error.to_string();
         tracing::warn!(upstream = self.name, "{error}");

@@ -8,7 +8,7 @@ use crate::time;
 
 /// Messages, client and server, as generated from `proto/upstream.proto`.
 #[expect(missing_docs, reason = "the .proto file documents it")]
-#[expect(clippy::missing_errors_doc, reason = "generated")]
+#[expect(non_camel_case_types, unused_qualifications, reason = "generated")]
 pub mod proto {
     tonic::include_proto!("upstream.grpc.service");
 }
