@@ -13,11 +13,13 @@ use crate::framing::Framing;
 use crate::glue;
 use crate::grpc;
 use crate::hub::Hub;
-use crate::listener;
+use crate::listener::{self, Manner};
+use crate::log_level::LogLevel;
 use crate::management;
 use crate::settings::Settings;
 use crate::socket::Reason;
-use crate::upstreams::{AddRefused, GrpcUpstream, Kind, State, Upstream};
+use crate::tls::{Tls, TlsFiles};
+use crate::upstreams::{AddRefused, GrpcUpstream, Kind, State, Upstream, Wish};
 
 /// What a demultiplexer is started with.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,8 @@ pub struct Config {
     pub glue: Option<(glue_endpoint::Endpoint, String)>,
     /// Limits and times.
     pub settings: Settings,
+    /// What is logged, if that may be changed. Default: it may not.
+    pub log_level: Option<LogLevel>,
 }
 
 /// One address for clients.
@@ -42,15 +46,19 @@ pub struct Config {
 pub struct Listen {
     /// Address; port 0 is a free port.
     pub address: SocketAddr,
-    /// How the bytes are cut into messages.
+    /// How the bytes are cut into messages. Default raw.
     pub framing: Framing,
+    /// A PROXY header of version 1 or 2 is expected first. Default false: who connects is believed to be who it is.
+    pub proxy_protocol: bool,
+    /// Certificate and key. Default `None`: plain TCP. A socket with TLS costs about 30 KiB more.
+    pub tls: Option<TlsFiles>,
 }
 
 impl Listen {
     /// The defaults, at an address.
     #[must_use]
     pub const fn new(address: SocketAddr) -> Self {
-        Self { address, framing: Framing::Raw }
+        Self { address, framing: Framing::Raw, proxy_protocol: false, tls: None }
     }
 }
 
@@ -62,13 +70,15 @@ pub struct Management {
     pub address: SocketAddr,
     /// What a request has to show: `Authorization: Bearer <token>`.
     pub token: Option<String>,
+    /// Certificate and key. Default `None`: plain HTTP.
+    pub tls: Option<TlsFiles>,
 }
 
 impl Management {
     /// Without a token, which only a loopback address may be.
     #[must_use]
     pub const fn new(address: SocketAddr) -> Self {
-        Self { address, token: None }
+        Self { address, token: None, tls: None }
     }
 }
 
@@ -84,6 +94,9 @@ pub enum StartError {
         /// What the system says.
         error: io::Error,
     },
+    /// A certificate or key is not well.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// Management beyond loopback, and no token.
     #[error("management on {0}, which others can reach, needs a token")]
     NoToken(SocketAddr),
@@ -106,6 +119,7 @@ pub struct Demux {
     hub: Arc<Hub>,
     listeners: Vec<SocketAddr>,
     management: Option<SocketAddr>,
+    tls: Vec<Arc<Tls>>,
     tasks: JoinSet<()>,
 }
 
@@ -116,18 +130,23 @@ impl Demux {
     /// [`StartError`]; nothing runs then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let hub = Hub::new(config.settings);
-        let mut demux = Self { hub, listeners: Vec::new(), management: None, tasks: JoinSet::new() };
+        let mut demux = Self { hub, listeners: Vec::new(), management: None, tls: Vec::new(), tasks: JoinSet::new() };
         for listen in config.listeners {
             let (listener, address) = bind(listen.address).await?;
             demux.listeners.push(address);
-            demux.tasks.spawn(listener::accept(Arc::clone(&demux.hub), listener, Arc::new(listen.framing)));
+            let manner = Manner {
+                framing: Arc::new(listen.framing),
+                proxy_protocol: listen.proxy_protocol,
+                tls: demux.tls(listen.tls)?,
+            };
+            demux.tasks.spawn(listener::accept(Arc::clone(&demux.hub), listener, manner));
         }
         for upstream in config.upstreams {
             let name = upstream.name();
             demux.hub.add_upstream(upstream).map_err(|refused| StartError::Upstream { name, refused })?;
         }
         if let Some(management) = config.management {
-            demux.manage(management).await?;
+            demux.manage(management, config.log_level).await?;
         }
         if let Some((endpoint, service)) = config.glue {
             let joined = glue::join(&demux.hub, endpoint, &service).await?;
@@ -137,14 +156,50 @@ impl Demux {
         Ok(demux)
     }
 
-    async fn manage(&mut self, management: Management) -> Result<(), StartError> {
+    async fn manage(&mut self, management: Management, log_level: Option<LogLevel>) -> Result<(), StartError> {
         if management.token.is_none() && !management.address.ip().is_loopback() {
             return Err(StartError::NoToken(management.address));
         }
         let (listener, address) = bind(management.address).await?;
         self.management = Some(address);
-        self.tasks.spawn(management::serve(Arc::clone(&self.hub), listener, management.token));
+        let tls = self.tls(management.tls)?;
+        let token = management.token.map(Into::into);
+        let context = management::Context { hub: Arc::clone(&self.hub), token, log_level };
+        self.tasks.spawn(management::serve(context, listener, tls));
         Ok(())
+    }
+
+    fn tls(&mut self, files: Option<TlsFiles>) -> Result<Option<Arc<Tls>>, StartError> {
+        let tls = files.map(Tls::load).transpose().map_err(StartError::Tls)?;
+        self.tls.extend(tls.clone());
+        Ok(tls)
+    }
+
+    /// Takes over settings, the set of configured upstreams, and certificates, without losing a socket. Upstreams that were
+    /// there before and are the same go on; `before` are those that were configured last.
+    ///
+    /// # Errors
+    /// What is wrong with a certificate; all else was taken over.
+    pub fn reload(
+        &self,
+        settings: Settings,
+        upstreams: &[GrpcUpstream],
+        before: &[GrpcUpstream],
+    ) -> Result<(), String> {
+        self.hub.change_settings(|now| *now = settings);
+        for gone in before.iter().filter(|upstream| !upstreams.contains(upstream)) {
+            let all = self.hub.upstreams.all();
+            let gone = all.iter().filter(|upstream| upstream.kind == Kind::Grpc(gone.clone()));
+            gone.for_each(|upstream| {
+                upstream.wish.send_replace(Wish::Remove);
+            });
+        }
+        for new in upstreams.iter().filter(|upstream| !before.contains(upstream)) {
+            if let Err(refused) = self.hub.add_upstream(new.clone()) {
+                tracing::warn!(upstream = new.name(), "{refused}");
+            }
+        }
+        self.tls.iter().try_for_each(|tls| tls.reload())
     }
 
     /// Where it listens for clients, in the order of [`Config::listeners`].

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, watch};
+use uuid::Uuid;
 
 use crate::counters::Counters;
 use crate::distribution::{Candidate, Distribution};
@@ -21,15 +22,15 @@ pub(crate) struct Dispatch {
     counters: Arc<Counters>,
 }
 
-/// Why a message was not put on a lane, which is handed back.
+/// What a message that was not put on a lane has to wait for. It is handed back.
 #[derive(Debug)]
 enum Wait {
-    /// There is none.
-    ForLane(Forward),
+    /// There is no lane.
+    Lane(Forward),
     /// The socket's lane is closed, and what is left of it has not gone elsewhere yet.
-    ForMove(Forward, Arc<Lane>),
-    /// All are full.
-    ForRoom(Forward),
+    Move(Forward, Arc<Lane>),
+    /// All lanes are full.
+    Room(Forward),
 }
 
 impl Dispatch {
@@ -56,6 +57,11 @@ impl Dispatch {
     /// Not cancel safe: the message is lost.
     pub(crate) async fn forward(&self, distribution: Distribution, socket: &Arc<Socket>, what: What) {
         self.place(distribution, Forward::new(socket, what), None).await;
+    }
+
+    /// The upstream that a socket sticks to.
+    pub(crate) fn upstream_of(&self, socket: &Socket) -> Option<Uuid> {
+        self.lanes().iter().find(|lane| lane.is_stuck(socket.id)).map(|lane| lane.upstream)
     }
 
     /// Has a socket that sticks to no lane stick to one, if there is any, so that its upstream learns of it.
@@ -144,16 +150,16 @@ impl Dispatch {
             };
             forward = match attempt {
                 Ok(()) => break,
-                Err(Wait::ForLane(forward)) => {
+                Err(Wait::Lane(forward)) => {
                     // The sender is ours: it does not go before we do.
                     let _ = self.lanes.subscribe().wait_for(|lanes| !lanes.is_empty()).await;
                     forward
                 }
-                Err(Wait::ForMove(forward, lane)) => {
+                Err(Wait::Move(forward, lane)) => {
                     lane.reached(Phase::Moved).await;
                     forward
                 }
-                Err(Wait::ForRoom(forward)) => {
+                Err(Wait::Room(forward)) => {
                     has_waited = true;
                     room.await;
                     forward
@@ -169,13 +175,13 @@ impl Dispatch {
     fn place_anywhere(&self, distribution: Distribution, forward: Forward) -> Result<(), Wait> {
         let lanes = self.lanes();
         if lanes.is_empty() {
-            return Err(Wait::ForLane(forward));
+            return Err(Wait::Lane(forward));
         }
         match self.choose(distribution, &lanes) {
             Some(lane) => lane.try_push(forward).map_err(|refused| match refused {
-                Refused::Closed(forward) | Refused::Full(forward) => Wait::ForRoom(forward),
+                Refused::Closed(forward) | Refused::Full(forward) => Wait::Room(forward),
             }),
-            None => Err(Wait::ForRoom(forward)),
+            None => Err(Wait::Room(forward)),
         }
     }
 
@@ -184,14 +190,14 @@ impl Dispatch {
         let mut turn = socket.turn.lock().await;
         let lane = match self.stick(&socket, &mut turn, leaving).await {
             Ok(lane) => lane,
-            Err(Some(closed)) => return Err(Wait::ForMove(forward, closed)),
-            Err(None) => return Err(Wait::ForLane(forward)),
+            Err(Some(closed)) => return Err(Wait::Move(forward, closed)),
+            Err(None) => return Err(Wait::Lane(forward)),
         };
         if forward.what.is_event() && !lane.config.wants_events {
             return Ok(());
         }
         lane.push(forward).await.map_err(|refused| match refused {
-            Refused::Closed(forward) | Refused::Full(forward) => Wait::ForMove(forward, lane),
+            Refused::Closed(forward) | Refused::Full(forward) => Wait::Move(forward, lane),
         })
     }
 

@@ -28,6 +28,28 @@ pub struct TooLong {
 }
 
 impl Framing {
+    /// Parses `raw`, `lines`, `length_prefixed_u16`, `length_prefixed_u32` (or `length_prefixed`), or `delimiter:` and the
+    /// delimiter, in which `\r`, `\n`, `\t`, `\0` and `\\` stand for what they do elsewhere.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "raw" => return Ok(Self::Raw),
+            "lines" => return Ok(Self::Lines),
+            "length_prefixed_u16" => return Ok(Self::LengthPrefixed16),
+            "length_prefixed_u32" | "length_prefixed" => return Ok(Self::LengthPrefixed32),
+            _ => {}
+        }
+        let delimiter = text.strip_prefix("delimiter:").and_then(unescape);
+        let delimiter = delimiter.filter(|delimiter| (1..=MAX_DELIMITER_BYTES).contains(&delimiter.len()));
+        delimiter.map(|delimiter| Self::Delimiter(delimiter.into())).ok_or_else(|| {
+            format!(
+                "framing: expected raw, lines, length_prefixed_u16, length_prefixed_u32 or delimiter:TEXT, not {text:?}"
+            )
+        })
+    }
+
     /// Takes the next message out of what was read, if all of it is there. `searched` is how far a delimiter was looked for
     /// before; begin with zero.
     ///
@@ -80,6 +102,25 @@ impl Framing {
     }
 }
 
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = text.bytes();
+    let mut out = Vec::new();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'\\' => match bytes.next()? {
+                b'0' => 0,
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b't' => b'\t',
+                b'\\' => b'\\',
+                _ => return None,
+            },
+            other => other,
+        });
+    }
+    Some(out)
+}
+
 fn until(delimiter: &[u8], read: &mut BytesMut, searched: &mut usize, limit: usize) -> Result<Option<Bytes>, TooLong> {
     let rest = read.get(*searched..).unwrap_or_default();
     let found = rest.windows(delimiter.len().max(1)).position(|window| window == delimiter).map(|at| at + *searched);
@@ -109,6 +150,9 @@ fn prefixed(read: &mut BytesMut, width: usize, limit: usize) -> Result<Option<By
     read.advance(width);
     Ok(Some(read.split_to(len).freeze()))
 }
+
+/// Of a delimiter: it is searched for naively.
+const MAX_DELIMITER_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -158,6 +202,15 @@ mod tests {
     fn prefixes_are_big_endian() {
         assert_eq!(decode(&Framing::LengthPrefixed16, b"\0\x03abc\0\0\0\x01", 9).expect("fits"), ["abc", ""]);
         assert_eq!(decode(&Framing::LengthPrefixed32, b"\0\0\0\x02ab\0\0", 9).expect("fits"), ["ab"]);
+    }
+
+    #[test]
+    fn names_are_parsed() {
+        assert_eq!(Framing::parse("delimiter:\\r\\n\\0"), Ok(Framing::Delimiter(Bytes::from_static(b"\r\n\0"))));
+        assert_eq!(Framing::parse("length_prefixed"), Ok(Framing::LengthPrefixed32));
+        for bad in ["", "Raw", "delimiter:", "delimiter:\\", "delimiter:\\x", "delimiter:0123456789abcdefg"] {
+            assert!(Framing::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What all sockets, upstreams and instances share.
 
 use std::pin::pin;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -33,9 +33,21 @@ pub(crate) struct Hub {
     directory: RwLock<Directory>,
     settings: watch::Sender<Arc<Settings>>,
     start: Instant,
+    /// Sockets, those that have not said hello yet among them.
+    places: Arc<AtomicUsize>,
     glue: OnceLock<Arc<Glue>>,
     /// A socket has gone.
     gone: Notify,
+}
+
+/// The place of a socket, which is free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Hub {
@@ -49,6 +61,7 @@ impl Hub {
             directory: RwLock::default(),
             settings: watch::Sender::new(Arc::new(settings)),
             start: Instant::now(),
+            places: Arc::default(),
             glue: OnceLock::new(),
             gone: Notify::new(),
         })
@@ -79,6 +92,13 @@ impl Hub {
 
     fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
         self.directory.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one of the places for sockets, if one is free.
+    pub(crate) fn take_place(&self) -> Option<Place> {
+        let place = Place(Arc::clone(&self.places));
+        let before = self.places.fetch_add(1, Ordering::Relaxed);
+        (before < self.settings().max_sockets).then_some(place)
     }
 
     /// A socket is there from now on.
@@ -115,9 +135,7 @@ impl Hub {
         if request.acknowledged > 0 {
             lane.acknowledge(request.acknowledged);
             self.dispatch.has_room();
-            if request.target.is_none() {
-                return None;
-            }
+            request.target.as_ref()?;
         }
         self.counters.messages_from_upstream.add(1);
         let Ok(order) = Order::try_from(request) else {
@@ -248,10 +266,13 @@ impl Hub {
     /// Ends sockets whose time is over.
     pub(crate) fn sweep(&self) {
         let (settings, now) = (self.settings(), self.now_ms());
-        let since = |at: &std::sync::atomic::AtomicU64| u128::from(now.saturating_sub(at.load(Ordering::Relaxed)));
+        let since = |at: &AtomicU64| u128::from(now.saturating_sub(at.load(Ordering::Relaxed)));
         for socket in self.directory().all() {
             let (quiet, waits) = (since(&socket.active_ms), socket.outbox.bytes() > 0);
-            if waits && !settings.write_timeout.is_zero() && since(&socket.written_ms) >= settings.write_timeout.as_millis() {
+            if waits
+                && !settings.write_timeout.is_zero()
+                && since(&socket.written_ms) >= settings.write_timeout.as_millis()
+            {
                 self.counters.sockets_slow.add(1);
                 socket.cut(Reason::WriteTimeout);
             } else if !waits

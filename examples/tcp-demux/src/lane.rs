@@ -177,7 +177,7 @@ impl Lane {
     }
 
     /// Takes out the next message to send. `None`: no more will come. There is one reader.
-    pub(crate) fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Sent>> {
+    pub(crate) fn poll_next(&self, context: &Context<'_>) -> Poll<Option<Sent>> {
         let mut state = self.lock();
         if state.closed {
             return Poll::Ready(None);
@@ -240,7 +240,7 @@ impl Lane {
     }
 
     /// Waits until nothing that was sent is unsettled. There is one that waits.
-    pub(crate) fn poll_settled(&self, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if state.in_flight.is_empty() {
             return Poll::Ready(());
@@ -289,6 +289,10 @@ impl Lane {
 
     pub(crate) fn unstick(&self, id: Uuid) {
         self.stuck_sockets().remove(&id);
+    }
+
+    pub(crate) fn is_stuck(&self, id: Uuid) -> bool {
+        self.stuck_sockets().contains_key(&id)
     }
 
     /// How many sockets stick to it.

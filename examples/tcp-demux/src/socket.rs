@@ -143,16 +143,10 @@ impl Socket {
 }
 
 /// Serves a socket until it ends.
-pub(crate) async fn serve(
-    hub: &Hub,
-    socket: &Arc<Socket>,
-    reader: impl AsyncRead,
-    writer: impl AsyncWrite,
-    early: BytesMut,
-) {
+pub(crate) async fn serve(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRead, writer: impl AsyncWrite) {
     tokio::join!(
         async {
-            read(hub, socket, reader, early).await;
+            read(hub, socket, reader).await;
             // What was written to it before its sender was done may still be answered.
             socket.is_half_closed.store(true, Ordering::Relaxed);
         },
@@ -164,7 +158,8 @@ pub(crate) async fn serve(
 }
 
 /// Reads messages and forwards them. Not reading while a message is not forwarded is what makes the client wait.
-async fn read(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRead, mut read: BytesMut) {
+async fn read(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRead) {
+    let mut read = BytesMut::new();
     let mut reader = pin!(reader);
     let mut searched = 0;
     loop {

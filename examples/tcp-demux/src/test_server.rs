@@ -64,7 +64,12 @@ impl UpstreamPeerService for Service {
     async fn ready(&self, _: Request<()>) -> Result<Response<ReadyResult>, Status> {
         tokio::time::sleep(self.behaviour.ready_sleep).await;
         let extended = self.behaviour.extended;
-        Ok(Response::new(ReadyResult { time: time::now(), ready: true, wants_events: extended, acknowledges: extended }))
+        Ok(Response::new(ReadyResult {
+            time: time::now(),
+            ready: true,
+            wants_events: extended,
+            acknowledges: extended,
+        }))
     }
 
     async fn live(&self, request: Request<Streaming<()>>) -> Result<Response<Self::liveStream>, Status> {

@@ -155,7 +155,8 @@ impl Upstreams {
     /// Adds one; false if there is one of its name, or there are as many as may be.
     pub(crate) fn add(&self, upstream: &Arc<Upstream>) -> Result<(), AddRefused> {
         let mut all = self.lock();
-        if all.values().any(|other| other.name == upstream.name) {
+        let is_wanted = |other: &Upstream| *other.wish.borrow() != Wish::Remove;
+        if all.values().any(|other| other.name == upstream.name && is_wanted(other)) {
             return Err(AddRefused::Duplicate);
         }
         if all.len() >= MAX_UPSTREAMS {

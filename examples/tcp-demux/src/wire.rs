@@ -9,6 +9,12 @@ use crate::time;
 /// Messages, client and server, as generated from `proto/upstream.proto`.
 #[expect(missing_docs, reason = "the .proto file documents it")]
 #[expect(non_camel_case_types, unused_qualifications, reason = "generated")]
+#[expect(
+    clippy::allow_attributes_without_reason,
+    clippy::missing_errors_doc,
+    clippy::too_many_lines,
+    reason = "generated"
+)]
 pub mod proto {
     tonic::include_proto!("upstream.grpc.service");
 }

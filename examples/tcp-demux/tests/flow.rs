@@ -84,7 +84,10 @@ async fn a_glue_upstream_is_found_and_told_of_clients() {
     drop(client);
     until("the end is told", async || echo.seen.lock().expect("no panic").len() == 3).await;
     let seen = echo.seen.lock().expect("no panic").clone();
-    assert!(matches!(&seen[..], [Happening::Connected(_), Happening::Data(_), Happening::Disconnected(why)] if why == "closed_by_client"), "{seen:?}");
+    assert!(
+        matches!(&seen[..], [Happening::Connected(_), Happening::Data(_), Happening::Disconnected(why)] if why == "closed_by_client"),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]

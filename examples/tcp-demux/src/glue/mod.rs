@@ -156,7 +156,8 @@ impl Glue {
             TokenEvent::Up(holder) => {
                 // Of an endpoint that was started again, the life before is over.
                 let mut all = self.lock_upstreams();
-                let before = all.iter().filter(|((id, life), _)| *id == holder.endpoint_id && *life != holder.incarnation);
+                let before =
+                    all.iter().filter(|((id, life), _)| *id == holder.endpoint_id && *life != holder.incarnation);
                 before.for_each(|(_, present)| present.set(Presence::Gone));
                 let (is_up, _) = watch::channel(Presence::Up);
                 let watcher = is_up.subscribe();
@@ -165,9 +166,11 @@ impl Glue {
                 tokio::spawn(upstream::run(Arc::clone(hub), Arc::clone(self), holder, watcher));
             }
             TokenEvent::Down(holder) => {
-                let is_there = self.endpoint.peers().iter().any(|peer| {
-                    peer.info.id == holder.endpoint_id && peer.info.incarnation == holder.incarnation
-                });
+                let is_there = self
+                    .endpoint
+                    .peers()
+                    .iter()
+                    .any(|peer| peer.info.id == holder.endpoint_id && peer.info.incarnation == holder.incarnation);
                 self.set(&holder, if is_there { Presence::Leaving } else { Presence::Gone });
             }
         }
@@ -185,7 +188,8 @@ impl Glue {
             Notice::PeerDown { id, .. } => *id,
             Notice::PeerIsolated { id, .. } => {
                 let all = self.lock_upstreams();
-                let lanes = all.iter().filter(|((life, _), _)| life == id).filter_map(|(_, present)| present.lane.as_ref());
+                let lanes =
+                    all.iter().filter(|((life, _), _)| life == id).filter_map(|(_, present)| present.lane.as_ref());
                 return lanes.for_each(|lane| lane.fail());
             }
             _ => return,

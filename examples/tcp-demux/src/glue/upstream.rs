@@ -57,7 +57,9 @@ async fn serve(
     upstream: &Upstream,
     presence: &mut watch::Receiver<Presence>,
 ) -> bool {
-    let Ok(publisher) = glue.endpoint.publisher(&glue.names.to_upstream(holder.endpoint_id), INPUT) else { return false };
+    let Ok(publisher) = glue.endpoint.publisher(&glue.names.to_upstream(holder.endpoint_id), INPUT) else {
+        return false;
+    };
     // What is published before it is known to listen would not reach it.
     match timeout(LISTEN_TIMEOUT, publisher.wait_for_subscribers(1)).await {
         Ok(true) => {}

@@ -39,7 +39,12 @@ pub(crate) fn any_port() -> SocketAddr {
 /// An endpoint that meets only those of the same network, on this host.
 pub(crate) async fn endpoint(network: i64, name: &str) -> Endpoint {
     let builder = Builder::new().network_id(network).listen_interface("lo").listen_address(any_port());
-    builder.discovery_interval(Duration::from_millis(200)).endpoint_name(name).start().await.expect("an endpoint starts")
+    builder
+        .discovery_interval(Duration::from_millis(200))
+        .endpoint_name(name)
+        .start()
+        .await
+        .expect("an endpoint starts")
 }
 
 /// A network of this test and process.
@@ -119,7 +124,7 @@ pub(crate) struct Client(BufReader<TcpStream>);
 
 impl Client {
     pub(crate) async fn connect(demux: &Demux) -> Self {
-        Self::to(demux.listeners()[0]).await
+        Self::to(*demux.listeners().first().expect("it listens")).await
     }
 
     pub(crate) async fn to(address: SocketAddr) -> Self {
@@ -178,7 +183,9 @@ impl Echo {
 
     pub(crate) fn data(&self) -> Vec<Bytes> {
         let seen = self.seen.lock().expect("no panic");
-        seen.iter().filter_map(|what| if let Happening::Data(data) = what { Some(data.clone()) } else { None }).collect()
+        seen.iter()
+            .filter_map(|what| if let Happening::Data(data) = what { Some(data.clone()) } else { None })
+            .collect()
     }
 }
 
@@ -186,7 +193,9 @@ impl Echo {
 pub(crate) async fn http(address: SocketAddr, request: &str, headers: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.expect("it is managed");
     let length = body.len();
-    let text = format!("{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}");
+    let text = format!(
+        "{request} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n{headers}content-length: {length}\r\n\r\n{body}"
+    );
     stream.write_all(text.as_bytes()).await.expect("the request is written");
     let mut answer = Vec::new();
     within("an answer", stream.read_to_end(&mut answer)).await.expect("the answer is read");
