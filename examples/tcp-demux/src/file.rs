@@ -166,7 +166,8 @@ impl File {
     /// What is wrong, with the line and the key.
     pub fn parse(text: &str) -> Result<Self, String> {
         toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
+            let line =
+                error.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
             let problem = error.message().lines().collect::<Vec<_>>().join(" ");
             format!("line {line}: {problem}")
         })

@@ -230,8 +230,7 @@ impl Hub {
         }
         self.counters.messages_dropped.add(1);
         if settings.slow_reader == SlowReader::Close {
-            self.counters.sockets_slow.add(1);
-            socket.cut(Reason::SlowReader);
+            self.counters.sockets_slow.add(socket.cut(Reason::SlowReader).into());
         }
     }
 
@@ -273,16 +272,14 @@ impl Hub {
                 && !settings.write_timeout.is_zero()
                 && since(&socket.written_ms) >= settings.write_timeout.as_millis()
             {
-                self.counters.sockets_slow.add(1);
-                socket.cut(Reason::WriteTimeout);
+                self.counters.sockets_slow.add(socket.cut(Reason::WriteTimeout).into());
             } else if !waits
                 && socket.is_half_closed.load(Ordering::Relaxed)
                 && quiet >= settings.half_closed_timeout.as_millis()
             {
                 socket.close(Reason::ClosedByClient);
             } else if !settings.idle_timeout.is_zero() && quiet >= settings.idle_timeout.as_millis() {
-                self.counters.sockets_idle.add(1);
-                socket.cut(Reason::Idle);
+                self.counters.sockets_idle.add(socket.cut(Reason::Idle).into());
             }
         }
     }

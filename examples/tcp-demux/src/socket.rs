@@ -8,12 +8,13 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::ready;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::framing::Framing;
@@ -116,11 +117,12 @@ impl Socket {
         self.outbox.close();
     }
 
-    /// Ends it at once.
-    pub(crate) fn cut(&self, reason: Reason) {
+    /// Ends it at once. Returns whether it was not ended before.
+    pub(crate) fn cut(&self, reason: Reason) -> bool {
         self.note(reason);
-        self.has_ended.store(true, Ordering::Release);
+        let is_first = !self.has_ended.swap(true, Ordering::AcqRel);
         self.ended.notify_waiters();
+        is_first
     }
 
     /// Why it ends, if it does.
@@ -170,7 +172,8 @@ async fn read(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRead) {
                 Ok(None) => break,
                 Err(_) => {
                     hub.counters.sockets_bad_frame.add(1);
-                    return socket.cut(Reason::BadFrame);
+                    socket.cut(Reason::BadFrame);
+                    return;
                 }
             }
         }
@@ -187,7 +190,10 @@ async fn read(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRead) {
                     hub.counters.bytes_received.add(len);
                     socket.active_ms.store(hub.now_ms(), Ordering::Relaxed);
                 }
-                Err(_) => return socket.cut(Reason::Error),
+                Err(_) => {
+                    socket.cut(Reason::Error);
+                    return;
+                }
             },
         }
     }
@@ -218,31 +224,31 @@ async fn read_some(mut reader: std::pin::Pin<&mut impl AsyncRead>, into: &mut By
 async fn write(hub: &Hub, socket: &Socket, writer: impl AsyncWrite) {
     let mut writer = pin!(writer);
     loop {
-        let mut buffer = Vec::new();
-        tokio::select! {
+        let taken = tokio::select! {
             biased;
-            () = socket.ended() => break,
-            taken = socket.outbox.take(WRITE_BYTES, &mut buffer) => if taken.is_none() { break },
-        }
-        let mut rest = &buffer[..];
+            () = socket.ended() => return,
+            taken = socket.outbox.take(WRITE_BYTES) => taken,
+        };
+        let Some(taken) = taken else { break };
+        let mut rest = &taken[..];
         while !rest.is_empty() {
             let result = tokio::select! {
                 biased;
                 () = socket.ended() => return,
                 result = writer.write(rest) => result,
             };
-            let Ok(len) = result else { return socket.cut(hub.error_reason(socket)) };
+            let Ok(len) = result else {
+                socket.cut(hub.error_reason(socket));
+                return;
+            };
             hub.counters.bytes_sent.add(len);
+            socket.outbox.written(len);
             socket.written_ms.store(hub.now_ms(), Ordering::Relaxed);
             rest = rest.get(len..).unwrap_or_default();
         }
     }
-    // It is of no use to wait for a client that does not read.
-    let _ = poll_fn(|context| {
-        let _ = writer.as_mut().poll_shutdown(context);
-        std::task::Poll::Ready(())
-    })
-    .await;
+    // With TLS it says goodbye, which a client that does not read could hold up.
+    let _ = timeout(GOODBYE_TIMEOUT, writer.shutdown()).await;
 }
 
 /// What is read at once, and so the longest message of the raw framing.
@@ -250,6 +256,8 @@ const READ_BYTES: usize = 16 << 10;
 
 /// What is written at once. More only copies more for a slow client.
 const WRITE_BYTES: usize = 16 << 10;
+
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
