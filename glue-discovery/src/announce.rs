@@ -15,7 +15,7 @@ use crate::peers::Peer;
 impl Discovery {
     /// Queues an announcement to every target: in JSON, and in MessagePack too where somebody may need it.
     pub(crate) fn announce(&mut self, purpose: Purpose) {
-        let rate = self.config.announce_interval;
+        let rate = self.interval;
         let is_messagepack_heard = self.peers.has_classic_messagepack();
         for &to in &self.config.targets {
             // A reference rendezvous never announces itself, and reads MessagePack only. So a unicast target gets both
@@ -45,7 +45,7 @@ impl Discovery {
         for (_, peer) in self.peers.iter().filter(|(_, p)| p.is_native()) {
             let Some(to) = peer.info.discovery else { continue };
             let Some(source) = self.local.source(to.ip()) else { continue };
-            let (codec, rate) = (peer.codec, self.config.announce_interval);
+            let (codec, rate) = (peer.codec, self.interval);
             let own = Own { purpose: Purpose::Goodbye, to, source, target: None, rate, codec };
             self.outbox.push(own, &mut self.stats);
         }
@@ -99,7 +99,7 @@ impl Discovery {
 
     fn next_of_spread(&mut self, now: Instant, spread: Spread) -> Option<Outgoing> {
         let about = self.peers.get(spread.about)?;
-        let mut others = self.peers.after(spread.last).filter(|(number, _)| *number != spread.about);
+        let mut others = self.peers.askers_after(spread.last).filter(|(number, _)| *number != spread.about);
         let (last, outgoing) = others.find_map(|(number, to)| Some((number, forward(now, about, to, &self.local)?)))?;
         self.outbox.put_back(Copies::Spread(Spread { last, ..spread }));
         Some(outgoing)

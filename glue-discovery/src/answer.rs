@@ -40,7 +40,7 @@ impl Discovery {
             return self.announce_soon(now);
         }
         let Some(source) = self.local.source(to.ip()) else { return };
-        let own = self.config.announce_interval;
+        let own = self.interval;
         // Who does not hear our announcements hears us as often as it asks.
         let rate = if hears_us { own } else { own.max(heard.interval) };
         let target = answer_target(heard, to);
@@ -51,13 +51,13 @@ impl Discovery {
     /// Asks a silent native peer for a sign of life, by telling it ours. It keeps a pair together that only a
     /// rendezvous, now gone, had introduced.
     pub(crate) fn probe(&mut self, now: Instant, number: PeerId) {
-        let has_left = self.has_left();
+        let (has_left, rate) = (self.has_left(), self.interval);
         let Some(peer) = self.peers.get_mut(number) else { return };
         peer.probed = Some(now);
         if has_left {
             return;
         }
-        let (codec, rate) = (peer.codec, self.config.announce_interval);
+        let codec = peer.codec;
         let Some(to) = peer.info.discovery else { return };
         let Some(source) = self.local.source(to.ip()) else { return };
         self.send_own(now, number, Own { purpose: Purpose::Probe, to, source, target: None, rate, codec });

@@ -6,7 +6,8 @@
 //! out of each interface, to a unicast address by the interface on its network. Each names the addresses of the
 //! interface that it leaves by, so whoever hears it can reach us that way. It is JSON; while a classic peer is heard that
 //! speaks MessagePack it is sent in MessagePack too, and so it is to a unicast target that no native peer has answered
-//! from, since a reference rendezvous reads nothing else and says nothing by itself.
+//! from, since a reference rendezvous reads nothing else and says nothing by itself. In a large group the interval is
+//! longer ([`Config::steady_endpoints`]). An announcement's rate is the time until the next one, so it may change each time.
 //!
 //! # Learning
 //! A peer is an (endpoint id, incarnation), and has a [`glue_net::PeerId`] of its own. A larger incarnation of a known

@@ -164,6 +164,8 @@ pub(crate) struct Peers {
     by_id: BTreeMap<EndpointId, PeerId>,
     by_name: BTreeMap<String, PeerId>,
     due: BTreeSet<(Instant, PeerId)>,
+    /// Those that have ever announced to us as their target: on a group nobody does, and each newcomer looks for them.
+    askers: BTreeSet<PeerId>,
     memory: Memory,
     next: Option<PeerId>,
     multiplier: f64,
@@ -177,6 +179,7 @@ impl Peers {
             by_id: BTreeMap::new(),
             by_name: BTreeMap::new(),
             due: BTreeSet::new(),
+            askers: BTreeSet::new(),
             memory: Memory::new(config.max_remembered),
             next: Some(PeerId(1)),
             multiplier: config.timeout_multiplier,
@@ -233,7 +236,7 @@ impl Peers {
     ) -> (Option<SocketAddr>, usize) {
         let dropped = self.hear(now, number, heard);
         let moved = self.choose(now, number, local);
-        self.arm(number);
+        self.put_off(number);
         (moved, dropped)
     }
 
@@ -252,6 +255,7 @@ impl Peers {
             peer.direct = Some(Direct { at: now, from: heard.from, container: heard.container.clone() });
             if heard.reach == Reach::Target {
                 peer.targeted = Some(now);
+                self.askers.insert(number);
             }
         }
         peer.addresses.hear(candidate(now, heard), !heard.forwarded, self.max_addresses)
@@ -282,6 +286,7 @@ impl Peers {
         self.by_id.remove(&peer.info.id);
         self.by_name.remove(&peer.info.name);
         self.due.remove(&(peer.armed, number));
+        self.askers.remove(&number);
         Some(peer)
     }
 
@@ -305,6 +310,15 @@ impl Peers {
             peer.armed = due;
             self.due.insert((due, number));
         }
+    }
+
+    /// Arms a peer's timer for when it is due. In a large group an early timer for each announcement would wake the
+    /// processor once more for each.
+    fn put_off(&mut self, number: PeerId) {
+        let Some(peer) = self.by_number.get_mut(&number) else { return };
+        self.due.remove(&(peer.armed, number));
+        peer.armed = peer.due();
+        self.due.insert((peer.armed, number));
     }
 
     pub(crate) fn next_due(&self) -> Option<Instant> {
@@ -348,8 +362,14 @@ impl Peers {
         self.by_number.iter().map(|(number, peer)| (*number, peer))
     }
 
+    /// Those of the peers with larger numbers than `last` that have announced to us as their target.
+    pub(crate) fn askers_after(&self, last: PeerId) -> impl Iterator<Item = (PeerId, &Peer)> {
+        let range = (Bound::Excluded(last), Bound::Unbounded);
+        self.askers.range(range).filter_map(|number| Some((*number, self.by_number.get(number)?)))
+    }
+
     /// The peers with larger numbers than `last`.
-    pub(crate) fn after(&self, last: PeerId) -> impl Iterator<Item = (PeerId, &Peer)> {
+    fn after(&self, last: PeerId) -> impl Iterator<Item = (PeerId, &Peer)> {
         let range = (Bound::Excluded(last), Bound::Unbounded);
         self.by_number.range(range).map(|(number, peer)| (*number, peer))
     }

@@ -36,8 +36,14 @@ impl Cursors {
         known.and_then(|known| known.next.get(&id)).copied().unwrap_or(0)
     }
 
-    /// Writes down where subscriptions are.
-    pub(crate) fn set(&mut self, place: Place, incarnation: Incarnation, next: BTreeMap<SubscriptionId, u64>) {
+    /// Writes down where subscriptions are, of at most `max` sources. Returns how many were forgotten for it.
+    pub(crate) fn set(
+        &mut self,
+        place: Place,
+        incarnation: Incarnation,
+        next: BTreeMap<SubscriptionId, u64>,
+        max: usize,
+    ) -> u64 {
         if let Some(old) = self.sources.get(&place) {
             self.ages.remove(&old.age);
         }
@@ -45,11 +51,14 @@ impl Cursors {
         let age = self.last_age;
         self.ages.insert(age, place.clone());
         self.sources.insert(place, Cursor { incarnation, age, next });
-        if self.sources.len() > MAX_SOURCES
+        let mut forgotten = 0;
+        while self.sources.len() > max
             && let Some((_, oldest)) = self.ages.pop_first()
         {
             self.sources.remove(&oldest);
+            forgotten += 1;
         }
+        forgotten
     }
 
     /// Forgets a subscription.
@@ -61,7 +70,3 @@ impl Cursors {
         self.ages.retain(|_, place| self.sources.contains_key(place));
     }
 }
-
-/// Sources of which it is remembered how far subscriptions have come. Each takes about 200 bytes, 1.3 KB with the longest
-/// name. Who is forgotten here may bring history again after its session was lost, no more.
-const MAX_SOURCES: usize = 4_096;

@@ -129,44 +129,43 @@ struct Step {
     open: bool,
 }
 
-/// Numbers of topics, found by the names of their levels.
+/// Numbers of topics, found by the names of their levels: for each depth those that have a name there.
 #[derive(Debug, Default)]
-pub(crate) struct Levels(BTreeSet<(usize, Box<str>, u32)>);
+pub(crate) struct Levels(Vec<BTreeMap<Box<str>, BTreeSet<u32>>>);
 
 impl Levels {
     pub(crate) fn insert(&mut self, topic: &str, number: u32) {
-        self.0.extend(topic.split('/').enumerate().map(|(depth, level)| (depth, level.into(), number)));
+        for (depth, level) in topic.split('/').enumerate() {
+            if self.0.len() <= depth {
+                self.0.push(BTreeMap::new());
+            }
+            let Some(names) = self.0.get_mut(depth) else { return };
+            if let Some(numbers) = names.get_mut(level) {
+                numbers.insert(number);
+            } else {
+                names.insert(level.into(), BTreeSet::from([number]));
+            }
+        }
     }
 
     pub(crate) fn remove(&mut self, topic: &str, number: u32) {
-        for (depth, level) in topic.split('/').enumerate() {
-            self.0.remove(&(depth, level.into(), number));
+        for (names, level) in self.0.iter_mut().zip(topic.split('/')) {
+            let Some(numbers) = names.get_mut(level) else { continue };
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                names.remove(level);
+            }
         }
+        while self.0.pop_if(|names| names.is_empty()).is_some() {}
     }
 
     /// The topics that have one of the names in the filter where the filter has it: that which the fewest have. All that
     /// it matches are among them. `None`: the filter has no names.
     pub(crate) fn fewest(&self, filter: &Filter) -> Option<Vec<u32>> {
-        let mut ways = Vec::new();
-        for (depth, level) in filter.split('/').enumerate().filter(|(_, level)| !level.contains(WILDCARDS)) {
-            let mut way = self.0.range((depth, level.into(), 0)..=(depth, level.into(), u32::MAX)).peekable();
-            if way.peek().is_none() {
-                return Some(Vec::new());
-            }
-            ways.push((way, Vec::new()));
-        }
-        if ways.is_empty() {
-            return None;
-        }
-        // Side by side, so that the shortest decides how long it takes.
-        loop {
-            for (way, found) in &mut ways {
-                match way.next() {
-                    Some((_, _, number)) => found.push(*number),
-                    None => return Some(std::mem::take(found)),
-                }
-            }
-        }
+        let names = filter.split('/').enumerate().filter(|(_, level)| !level.contains(WILDCARDS));
+        let ways = names.map(|(depth, level)| self.0.get(depth).and_then(|names| names.get(level)));
+        let fewest = ways.min_by_key(|way| way.map_or(0, BTreeSet::len))?;
+        Some(fewest.into_iter().flatten().copied().collect())
     }
 }
 

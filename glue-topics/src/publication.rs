@@ -222,7 +222,8 @@ impl Publication {
         }
     }
 
-    /// Delivers the message to this endpoint's own subscriptions.
+    /// Delivers the message to this endpoint's own subscriptions. Mostly there is none, which is to cost nothing.
+    #[inline]
     pub(crate) fn deliver(
         &mut self,
         post: &Post<'_>,
@@ -230,6 +231,13 @@ impl Publication {
         outputs: &mut Outputs,
         limit: usize,
     ) {
+        if self.local_version != Some(subscriptions.version()) || !self.local.is_empty() {
+            self.deliver_here(post, subscriptions, outputs, limit);
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_here(&mut self, post: &Post<'_>, subscriptions: &Subscriptions, outputs: &mut Outputs, limit: usize) {
         if self.local_version != Some(subscriptions.version()) {
             let source = &self.source;
             self.local = subscriptions.matching(&source.topic_name, Some(&source.topic_type)).ids;
@@ -315,6 +323,10 @@ impl Publication {
         } else if begin < live {
             stats.skipped += live - begin;
             target.missed = Some(begin);
+        }
+        if self.native.is_empty() {
+            // Very many topics mostly go to one peer each, or to none.
+            self.native.reserve_exact(1);
         }
         self.native.push(target);
         self.recompute(outputs);

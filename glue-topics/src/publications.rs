@@ -111,7 +111,7 @@ impl Publications {
     }
 
     pub(crate) fn by_topic_mut(&mut self, topic: &str) -> Option<&mut Publication> {
-        self.slots.get_mut(*self.by_topic.get(topic)? as usize)?.publication.as_mut()
+        self.at_mut(self.slot(topic)?)
     }
 
     /// The topics that a filter matches, of all, in use or idle.
@@ -119,12 +119,35 @@ impl Publications {
         if let Some(topic) = filter.topic() {
             return vec![topic];
         }
-        let Some(numbers) = self.levels.fewest(filter) else {
-            return self.by_topic.keys().filter(|topic| filter.matches(topic)).cloned().collect();
+        let topics = self.matched_slots(filter).into_iter().filter_map(|slot| self.topic(slot));
+        topics.cloned().collect()
+    }
+
+    /// The slots of the topics that a filter matches. Who has a slot need not look for the topic again, which for a
+    /// thousand filters among ten thousand topics was a third of the work.
+    pub(crate) fn matched_slots(&self, filter: &Filter) -> Vec<u32> {
+        if filter.topic().is_some() {
+            return self.slot(filter).into_iter().collect();
+        }
+        let Some(mut slots) = self.levels.fewest(filter) else {
+            let all = self.by_topic.iter().filter(|(topic, _)| filter.matches(topic));
+            return all.map(|(_, slot)| *slot).collect();
         };
-        let topics = numbers.iter().filter_map(|index| self.slots.get(*index as usize)?.publication.as_ref());
-        let topics = topics.map(|publication| &publication.source.topic_name);
-        topics.filter(|topic| filter.matches(topic)).cloned().collect()
+        slots.retain(|slot| self.topic(*slot).is_some_and(|topic| filter.matches(topic)));
+        slots
+    }
+
+    pub(crate) fn slot(&self, topic: &str) -> Option<u32> {
+        self.by_topic.get(topic).copied()
+    }
+
+    fn topic(&self, slot: u32) -> Option<&TopicName> {
+        let publication = self.slots.get(slot as usize)?.publication.as_ref()?;
+        Some(&publication.source.topic_name)
+    }
+
+    pub(crate) fn at_mut(&mut self, slot: u32) -> Option<&mut Publication> {
+        self.slots.get_mut(slot as usize)?.publication.as_mut()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Publication> {

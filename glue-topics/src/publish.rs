@@ -220,7 +220,14 @@ impl Topics {
 
     /// As [`Topics::reconsider`]; if it gets it anew, with the last `wish` messages of what is kept.
     pub(crate) fn reconsider_from(&mut self, id: PeerId, topic: &str, added: Option<&TypeName>, wish: u64) {
-        let Some(publication) = self.publications.by_topic_mut(topic) else { return };
+        if let Some(slot) = self.publications.slot(topic) {
+            self.reconsider_slot(id, slot, added, wish);
+        }
+    }
+
+    /// As [`Topics::reconsider_from`], for the publication in a slot.
+    pub(crate) fn reconsider_slot(&mut self, id: PeerId, slot: u32, added: Option<&TypeName>, wish: u64) {
+        let Some(publication) = self.publications.at_mut(slot) else { return };
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
         if !peer.is_native() {

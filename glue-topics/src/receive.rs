@@ -144,8 +144,8 @@ impl Topics {
 
     /// Finds out which publications that a filter matches the peer gets. `added` is the filter's type, if it was added.
     fn reconsider_all(&mut self, from: PeerId, filter: &Filter, added: Option<&TypeName>) {
-        for topic in self.publications.matched(filter) {
-            self.reconsider(from, &topic, added);
+        for slot in self.publications.matched_slots(filter) {
+            self.reconsider_slot(from, slot, added, 0);
         }
     }
 }

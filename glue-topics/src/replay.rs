@@ -177,7 +177,9 @@ impl Stream {
         let with_wish = ids.iter().filter(|id| **id <= self.run.asked() && sink.subscriptions.wish_of(**id) > 0);
         let cursors: BTreeMap<_, _> = with_wish.map(|id| (*id, self.floor(*id, sink).max(next))).collect();
         if !cursors.is_empty() {
-            sink.cursors.set((sink.endpoint_id, self.topic.clone()), sink.incarnation, cursors);
+            let place = (sink.endpoint_id, self.topic.clone());
+            let forgotten = sink.cursors.set(place, sink.incarnation, cursors, sink.config.max_cursors);
+            sink.stats.cursors_forgotten += forgotten;
         }
     }
 

@@ -309,6 +309,16 @@ fn what_expires_arrives_as_a_notice() {
 }
 
 #[test]
+fn a_timer_is_told_before_anything_is_sent() {
+    let mut pair = Pair::new(1, &Config::default());
+    pair.run(SECOND);
+    let deadline = Some(pair.now + Duration::from_millis(50));
+    assert_eq!(pair.ends[0].poll_timeout(), None);
+    pair.ends[0].send(pair.now, PEER, Note { deadline, ..note(1, 10) });
+    assert!(pair.ends[0].poll_timeout().is_some(), "it will have to look for what has expired");
+}
+
+#[test]
 fn the_counters_tell_what_passed_over_the_line() {
     for (seed, loss, duplicate) in [(1, 0.0, 0.0), (2, 0.2, 0.0), (3, 0.2, 0.1)] {
         let mut pair = Pair::new(seed, &Config::default());

@@ -81,8 +81,9 @@ pub struct Transport<P> {
     ready: VecDeque<PeerId>,
     /// What the first of them has sent in its turn.
     turn_bytes: usize,
-    /// No peer's timer is due before this.
-    wake_at: Option<Instant>,
+    /// Peers by when they are to be looked at: 500 peers that meet have timers all the time, so none of the others may be
+    /// looked at for one.
+    timers: BTreeSet<(Instant, PeerId)>,
     arrived: VecDeque<(PeerId, Bytes)>,
     events: VecDeque<Event>,
     stats: Stats,
@@ -96,6 +97,8 @@ pub(crate) struct Peer<P> {
     address: SocketAddr,
     reachable: bool,
     ready: bool,
+    /// The time under which it stands in [`Transport::timers`]; [`Instant::FAR`] if it does not.
+    armed: Instant,
     pub(crate) backlog: Backlog,
     pub(crate) link: Link<P>,
 }
@@ -124,7 +127,7 @@ impl<P: Payload> Transport<P> {
             by_address: BTreeSet::new(),
             ready: VecDeque::new(),
             turn_bytes: 0,
-            wake_at: None,
+            timers: BTreeSet::new(),
             arrived: VecDeque::new(),
             events: VecDeque::new(),
             stats: Stats { malformed: 0, unknown_token: 0, stray_hellos: 0 },
@@ -174,7 +177,8 @@ impl<P: Payload> Transport<P> {
         }
         self.by_address.insert(remote.address);
         let backlog = Backlog::new(now);
-        self.peers.insert(peer, Peer { address: remote.address, reachable: true, ready: false, backlog, link });
+        let (address, armed) = (remote.address, Instant::FAR);
+        self.peers.insert(peer, Peer { address, reachable: true, ready: false, armed, backlog, link });
         self.touch(peer);
     }
 
@@ -216,6 +220,7 @@ impl<P: Payload> Transport<P> {
     pub fn disconnect(&mut self, peer: PeerId) {
         let Some(state) = self.peers.remove(&peer) else { return };
         self.discount(&state.backlog);
+        self.timers.remove(&(state.armed, peer));
         self.by_address.remove(&state.address);
         if let Link::Native(native) = &state.link {
             self.by_token.remove(&native.session.token());
@@ -286,26 +291,26 @@ impl<P: Payload> Transport<P> {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.wake_at.is_none_or(|at| at > now) {
-            return;
-        }
-        let due: Vec<PeerId> =
-            self.peers.iter().filter(|(_, p)| p.timeout().is_some_and(|at| at <= now)).map(|(id, _)| *id).collect();
-        for peer in due {
-            let Some(state) = self.peers.get_mut(&peer) else { continue };
+        for peer in self.take_due(now) {
+            let Some(state) = self.peers.get_mut(&peer).filter(|state| state.timeout().is_some_and(|at| at <= now))
+            else {
+                self.arm(peer);
+                continue;
+            };
             match &mut state.link {
                 Link::Native(native) => native.handle_timeout(now, &self.config),
                 Link::Classic(classic) => classic.handle_timeout(now),
             }
             self.touch(peer);
         }
-        self.wake_at = self.peers.values().filter_map(Peer::timeout).min();
     }
 
     /// When [`Transport::handle_timeout`] wants to be called. It may turn out that nothing is due then.
     #[must_use]
-    pub const fn poll_timeout(&self) -> Option<Instant> {
-        self.wake_at
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        // Timers of peers that were touched since they were last asked what they have to send are not armed yet.
+        let touched = self.ready.iter().filter_map(|id| self.peers.get(id)?.timeout());
+        self.timers.first().map(|(at, _)| *at).into_iter().chain(touched).min()
     }
 
     /// Appends the next datagram. Peers take turns; the datagrams of a turn can leave in one batch.
@@ -320,7 +325,7 @@ impl<P: Payload> Transport<P> {
             let to = peer.address;
             if peer.reachable && peer.poll_transmit(now, &self.local, &self.config, out) {
                 let len = out.len() - start;
-                self.arm(id);
+                self.recount(id);
                 self.turn_bytes += len;
                 if self.turn_bytes + len > TURN_BYTES {
                     self.end_turn();
@@ -483,7 +488,8 @@ impl<P: Payload> Transport<P> {
         native
     }
 
-    /// Something changed at the peer: it may want to send, and its timers may have moved.
+    /// Something changed at the peer: it may want to send, and its timers may have moved. They are armed when it is asked
+    /// what it has to send, once for all that happened until then.
     pub(crate) fn touch(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(&id) {
             if !std::mem::replace(&mut peer.ready, true) {
@@ -495,13 +501,30 @@ impl<P: Payload> Transport<P> {
                 self.events.push_back(Event::Resized(id));
             }
         }
-        self.arm(id);
+        self.recount(id);
     }
 
+    /// Arms a peer's timer if it would fire too late. One that fires too early costs a look at the peer.
     fn arm(&mut self, id: PeerId) {
         self.recount(id);
-        let at = self.peers.get(&id).and_then(Peer::timeout);
-        self.wake_at = self.wake_at.into_iter().chain(at).min();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(at) = peer.timeout().filter(|at| *at < peer.armed) else { return };
+        self.timers.remove(&(peer.armed, id));
+        self.timers.insert((at, id));
+        peer.armed = at;
+    }
+
+    /// The peers whose timers have fired. They are to be armed again.
+    fn take_due(&mut self, now: Instant) -> Vec<PeerId> {
+        let mut due = Vec::new();
+        while let Some((_, id)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.pop_first();
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.armed = Instant::FAR;
+            }
+            due.push(id);
+        }
+        due
     }
 }
 

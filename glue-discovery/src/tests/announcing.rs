@@ -77,6 +77,48 @@ fn announcements_keep_to_the_interval_with_a_little_jitter() {
     assert!(gaps.iter().min() < Some(&ms(955)) && gaps.iter().max() > Some(&ms(1_045)), "{gaps:?}");
 }
 
+/// The time to the next announcement, and what it then says is the time to the one after it.
+fn next(one: &mut One) -> (Duration, Duration) {
+    let start = one.now;
+    loop {
+        let wait = one.discovery.poll_timeout().unwrap().since(one.now);
+        one.wait(wait);
+        let to_group = one.sent().into_iter().find(|o| matches!(o.via, Via::Multicast { .. }));
+        if let Some(sent) = to_group {
+            return (one.now.since(start), announcement(&sent.container).sent_rate);
+        }
+    }
+}
+
+#[test]
+fn a_large_group_is_announced_to_less_often_as_announced() {
+    let mut one = One::new(Config { timeout_multiplier: 1_000.0, ..config() });
+    let hear = |one: &mut One, peers: std::ops::Range<i64>| {
+        for peer in peers {
+            let heard = native(peer + 2, &format!("peer-{peer}"), &format!("10.0.{}.{}:5", peer / 250, peer % 250 + 2));
+            one.hear_from(socket("10.0.0.2:27320"), Codec::Json, &heard);
+        }
+        let _ = one.sent();
+    };
+    hear(&mut one, 0..23);
+    assert_eq!(next(&mut one).1, ms(1_000), "24 endpoints, we among them");
+    // Whoever heard that waits no longer for the next than it said.
+    hear(&mut one, 23..47);
+    let (wait, rate) = next(&mut one);
+    assert!(wait <= ms(1_050), "{wait:?}");
+    assert_eq!(rate, ms(2_000), "48 endpoints");
+    let (wait, rate) = next(&mut one);
+    assert!((ms(1_900)..=ms(2_100)).contains(&wait), "{wait:?}");
+    assert_eq!(rate, ms(2_000));
+    hear(&mut one, 47..200);
+    let _ = next(&mut one);
+    assert_eq!(next(&mut one).1, ms(4_000), "and no longer");
+    // A newcomer is told the same.
+    one.hear(&native(500, "late", "10.0.9.9:5"));
+    let sent = one.unicasts();
+    assert_eq!(sent.iter().map(|o| announcement(&o.container).sent_rate).collect::<Vec<_>>(), [ms(4_000)]);
+}
+
 #[test]
 fn a_late_timeout_announces_once() {
     let mut one = One::new(config());

@@ -204,7 +204,8 @@ fn a_large_star_in_turns_is_stable() {
     world.run(ms(30_000));
     assert!(world.is_complete() && world.nodes.iter().all(|n| n.events.len() == 40));
     let forwards = world.sent.iter().filter(|s| s.is_forwarded()).count();
-    assert!((8 * 40 * 29..=8 * 40 * 31).contains(&forwards), "{forwards} in 30 rounds of 40");
+    // The interval of 41 endpoints is 1.71 s: 17.6 rounds.
+    assert!((8 * 40 * 17..=8 * 40 * 18).contains(&forwards), "{forwards} in 30 s to 40");
     assert!(world.nodes.iter().skip(1).all(|n| n.discovery.stats().probes_sent == 0), "and nobody ever needed a probe");
 }
 

@@ -4,8 +4,10 @@
 /// above 2^62 - 1 are written as that.
 #[inline]
 pub fn put_varint(out: &mut Vec<u8>, value: u64) {
-    match u8::try_from(value) {
-        Ok(byte @ 0..0x40) => out.push(byte),
+    match u16::try_from(value) {
+        Ok(short @ 0..0x40) => out.push(short.to_be_bytes()[1]),
+        // The length of most small messages. By the way of long ones it took 38 instructions, of 428 for a message of 64 B.
+        Ok(short @ 0x40..0x4000) => out.extend_from_slice(&(short | 0x4000).to_be_bytes()),
         _ => put_long_varint(out, value),
     }
 }
@@ -13,8 +15,7 @@ pub fn put_varint(out: &mut Vec<u8>, value: u64) {
 fn put_long_varint(out: &mut Vec<u8>, value: u64) {
     let value = value.min((1 << 62) - 1);
     match varint_len(value) {
-        ..=2 => out.extend_from_slice(&(value | 0x4000).to_be_bytes()[6..]),
-        4 => out.extend_from_slice(&(value | 0x8000_0000).to_be_bytes()[4..]),
+        ..=4 => out.extend_from_slice(&(value | 0x8000_0000).to_be_bytes()[4..]),
         _ => out.extend_from_slice(&(value | 0xc000_0000_0000_0000).to_be_bytes()),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use glue_net::{Instant, Rng};
 
-use super::{Fate, SECOND, World, contiguous, facts, ms, peer, span};
+use super::{Fate, SECOND, World, contiguous, facts, messages, ms, peer, span};
 use crate::{Config, GapReason, History, Item, SubscriptionId, Wire, Wish};
 
 impl World {
@@ -337,4 +337,26 @@ fn check(
 fn whoever_joins_at_any_moment_misses_nothing_and_gets_nothing_twice() {
     let joins: usize = (0..500).inspect(|seed| println!("seed {seed}")).map(late_join).sum();
     assert!(joins > 10_000, "{joins}");
+}
+
+#[test]
+fn what_is_remembered_of_sources_has_a_limit_and_a_counter() {
+    for (max_cursors, forgotten) in [(2, 0), (1, 1)] {
+        let config = Config { max_cursors, ..Config::default() };
+        let mut world = World::with(2, &config);
+        for topic in ["a", "b"] {
+            world.keep(0, topic, ALL);
+            world.publish(0, topic, b"x");
+        }
+        let id = world.join(1, "#", Wish::All);
+        world.settle();
+        let state = facts(0, Wire::Native);
+        world.nodes[1].handle_peer_gone(peer(0));
+        world.nodes[1].handle_peer_up(peer(0), &state);
+        world.nodes[0].handle_peer_gone(peer(1));
+        world.nodes[0].handle_peer_up(peer(1), &facts(1, Wire::Native));
+        world.settle();
+        assert_eq!(world.nodes[1].stats().cursors_forgotten, forgotten);
+        assert_eq!(messages(world.items(1, id)).count() as u64, 2 + forgotten, "what was forgotten came again");
+    }
 }

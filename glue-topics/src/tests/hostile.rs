@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use glue_net::wire::{put_bytes, put_varint};
 use glue_net::{Chain, Content, Instant, WallTime};
 use proptest::prelude::*;
 
 use super::{World, contiguous, messages, ms, peer};
-use crate::{Cargo, Config, GapReason};
+use crate::{Cargo, Config, GapReason, History, Wish};
 
 fn encoded(cargo: &Cargo, now: Instant) -> (Vec<u8>, Vec<u8>) {
     let (mut head, mut body) = (Vec::new(), Chain::default());
@@ -24,7 +25,125 @@ fn message() -> impl Strategy<Value = (Vec<u8>, Duration, i64, u64)> {
     (payload, expiry, clock_step, 0u64..300)
 }
 
+/// An operation of a peer about what it wants: 1 subscribe, 2 unsubscribe, 4 subscribe from, 5 asked. Some names are bad,
+/// some numbers are absurd, some bytes are missing.
+fn wish() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop::sample::select(&["a", "a/b", "+", "a/#", "#", "", "a#", "a/+/#", "\u{e9}", "text"][..]);
+    let number = prop_oneof![0u64..5, Just((1 << 62) - 1), any::<u64>().prop_map(|n| n >> 2)];
+    let operation = (prop::sample::select(&[1u8, 2, 4, 4, 5, 5][..]), name.clone(), name, number);
+    let bytes = operation.prop_map(|(kind, filter, type_name, number)| {
+        let mut out = vec![kind];
+        if kind != 5 {
+            put_bytes(&mut out, filter.as_bytes());
+        }
+        if kind == 1 || kind == 4 {
+            put_bytes(&mut out, if type_name == "text" { b"text" } else { b"" });
+        }
+        if kind >= 4 {
+            put_varint(&mut out, number);
+        }
+        out
+    });
+    (bytes, prop_oneof![9 => Just(0usize), 1 => 1usize..4]).prop_map(|(mut bytes, cut)| {
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        bytes
+    })
+}
+
+/// Any operation that there is, and some that there are not: its kind, and fields of whatever kind in whatever order.
+fn operation() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop::sample::select(&["a", "$share/g/a", "$share/g/#", "$share//", "a/+", "", "text"][..]);
+    let name = name.prop_map(|name| {
+        let mut out = Vec::new();
+        put_bytes(&mut out, name.as_bytes());
+        out
+    });
+    let number = prop_oneof![0u64..300, any::<u64>().prop_map(|n| n >> 2)].prop_map(|number| {
+        let mut out = Vec::new();
+        put_varint(&mut out, number);
+        out
+    });
+    let kind = prop::sample::select(&[3u8, 8, 8, 9, 10, 11, 12, 16, 17, 18, 19, 20, 21][..]);
+    let fields = prop::collection::vec(prop_oneof![name.clone(), number.clone()], 0..4);
+    // Services are numbered before their names, which by chance alone hardly ever comes out right.
+    let serve = (number, name).prop_map(|(number, name)| [&[8], &number[..], &name, b"\0"].concat());
+    prop_oneof![
+        2 => (kind, fields).prop_map(|(kind, fields)| [vec![kind], fields.concat()].concat()),
+        1 => serve,
+        1 => wish(),
+    ]
+}
+
 proptest! {
+    #[test]
+    fn any_operations_of_a_peer_do_no_harm(
+        cargos in prop::collection::vec((prop::collection::vec(operation(), 0..6), 0u8..3), 0..40),
+    ) {
+        let mut world = World::new(3);
+        let honest = world.nodes[2].subscribe("a", "text").unwrap();
+        world.settle();
+        let mut published = 0;
+        for (number, (operations, publish)) in cargos.into_iter().enumerate() {
+            let mut head = vec![0];
+            put_varint(&mut head, number as u64);
+            world.nodes[0].handle_cargo(world.now, peer(1), head.into(), operations.concat().into());
+            for _ in 0..publish {
+                world.publish(0, "a", b"x");
+                published += 1;
+            }
+            world.nodes[0].handle_timeout(world.now);
+            while let Some((to, cargo)) = world.nodes[0].poll_cargo() {
+                if to == peer(2) {
+                    world.arrive(0, 2, &cargo);
+                }
+            }
+            let _ = world.events(0);
+        }
+        world.nodes[0].handle_peer_gone(peer(1));
+        world.settle();
+        let items = world.items(2, honest);
+        prop_assert_eq!((messages(items).count(), items.len()), (published, published));
+    }
+
+    /// Whatever a peer says that it wants, it gets no more than there is, and others get what they would anyway.
+    #[test]
+    fn any_wishes_of_a_peer_do_no_harm(
+        cargos in prop::collection::vec((prop::collection::vec(wish(), 0..6), 0u8..3), 0..40),
+        max_interest in 1usize..6,
+    ) {
+        let config = Config { max_interest_per_peer: max_interest, ..Config::default() };
+        let mut world = World::with(3, &config);
+        let honest = world.nodes[2].subscribe_from(world.now, "a", "text", Wish::All).unwrap();
+        world.settle();
+        for topic in ["a", "a/b", "a/b/c"] {
+            let history = History::Last(3);
+            let id = world.nodes[0].publication_with(topic, "text", history).unwrap();
+            world.nodes[0].release(id);
+        }
+        let (mut sent, mut published) = (0, 0);
+        for (number, (operations, publish)) in cargos.into_iter().enumerate() {
+            let mut head = vec![0];
+            put_varint(&mut head, number as u64);
+            world.nodes[0].handle_cargo(world.now, peer(1), head.into(), operations.concat().into());
+            for topic in ["a", "a/b", "a/b/c"].into_iter().take(usize::from(publish)) {
+                world.publish(0, topic, b"x");
+                published += usize::from(topic == "a");
+            }
+            while let Some((to, cargo)) = world.nodes[0].poll_cargo() {
+                sent += usize::from(to == peer(1));
+                if to == peer(2) {
+                    world.arrive(0, 2, &cargo);
+                }
+            }
+        }
+        // A run brings 3 old messages of each of 3 topics at most, and each operation begins one run of each.
+        prop_assert!(sent <= 40 * (6 * 9 * 2 + 3), "{} cargos", sent);
+        world.nodes[0].handle_peer_gone(peer(1));
+        world.settle();
+        let items = world.items(2, honest);
+        prop_assert_eq!((messages(items).count(), items.len()), (published, published));
+    }
+
     #[test]
     fn what_is_published_reads_back(messages_in in prop::collection::vec(message(), 1..60), room in 1usize..3_000) {
         let mut world = World::new(2);

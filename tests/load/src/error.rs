@@ -4,6 +4,8 @@ use glue_endpoint::{EnvError, PublishError, StartError, SubscribeError};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
+    #[error("a process that this one started is gone")]
+    Child,
     #[error(transparent)]
     Env(#[from] EnvError),
     #[error("the harness closed our standard output or input: {0}")]
@@ -18,7 +20,9 @@ pub(crate) enum LoadError {
     Subscribe(#[from] SubscribeError),
     #[error("{count} pings were not answered")]
     Unanswered { count: u32 },
-    #[error("usage: glue-load pub|sub|ping|pong|paced|osub|first|stop|tick SIZE SECONDS")]
+    #[error(
+        "usage: glue-load pub|sub|ping|pong|paced|osub|first|stop|tick|many|group|worker|crowd|member SIZE SECONDS"
+    )]
     Usage,
     #[error("{name}={text} is not a number")]
     Variable { name: &'static str, text: String },

@@ -12,14 +12,22 @@
 //! | `osub` | | percentiles of the one-way delay of 5,000 of these |
 //! | `first` | | milliseconds from `T0` (environment, monotonic clock in ns) to the first message |
 //! | `stop` | flat out for thrice SECONDS, to eight processes that it starts; one of these is stopped by SIGSTOP for the second third | the goodput of the others, its own peak memory, what the stopped one missed |
+//! | `many` | flat out for SECONDS, alone and among 10,000 topics and 1,000 filters in turns, from and to processes that it starts | medians of what was received, and how far they are apart |
+//! | `group` | flat out for SECONDS, to a queue group of three processes that it starts | messages done a second |
+//! | `worker` | | such a member |
+//! | `crowd` | nothing: SIZE processes subscribe, and are left alone for SECONDS when all know all; in a network namespace of its own, with multicast on `lo` | what they use of the processor, and bytes on the loopback interface |
+//! | `member` | | such a process: how many peers it knows, for each line that it reads |
 //! | `tick` | | such a process: time, messages received and missed, every 20 ms |
 //!
 //! `pub` and `ping` print `READY` and wait for a line; the others begin at once, and print `READY` when they are
-//! subscribed. `pub` waits for `NSUB` subscribers (default 1) and sends `MAXN` messages at most. The `GLUE_*` variables
+//! subscribed. `pub` waits for `NSUB` subscribers (default 1) and sends `MAXN` messages at most; it publishes `TOPICS` other
+//! topics as well, and `sub` subscribes by `FILTERS` other filters (default 0). The `GLUE_*` variables
 //! of every endpoint apply.
 
 mod clock;
+mod crowd;
 mod error;
+mod many;
 mod meter;
 mod report;
 mod roles;
@@ -40,10 +48,13 @@ struct Load {
     subscribers: usize,
     /// Messages that `pub` sends at most.
     most: u64,
+    /// Other topics that `pub` publishes.
+    topics: usize,
+    /// Other filters that `sub` subscribes by.
+    filters: usize,
 }
 
 fn main() -> ExitCode {
-    report::start_watchdog(Duration::from_secs(60));
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -63,8 +74,20 @@ fn run() -> Result<(), LoadError> {
         duration: Duration::try_from_secs_f64(seconds).map_err(|_| LoadError::Usage)?,
         subscribers: variable("NSUB", 1)?,
         most: variable("MAXN", 100_000_000)?,
+        topics: variable("TOPICS", 0)?,
+        filters: variable("FILTERS", 0)?,
     };
+    let limit = match role.as_str() {
+        "crowd" | "member" | "many" => load.duration + CROWD_LIMIT,
+        _ => LIMIT,
+    };
+    report::start_watchdog(limit);
     match role.as_str() {
+        "many" => many::many(load),
+        "group" => many::group(load),
+        "worker" => many::worker(),
+        "crowd" => crowd::crowd(load),
+        "member" => crowd::member(),
         "pub" => roles::publish(load),
         "sub" => roles::subscribe(load),
         "ping" => roles::ping(load),
@@ -86,3 +109,8 @@ fn variable<T: std::str::FromStr>(name: &'static str, default: T) -> Result<T, L
     let Ok(text) = std::env::var(name) else { return Ok(default) };
     text.parse().map_err(|_| LoadError::Variable { name, text })
 }
+
+/// No run is longer.
+const LIMIT: Duration = Duration::from_secs(60);
+/// A crowd has to meet before, and its members are killed when it is over: theirs is for one that is left behind.
+const CROWD_LIMIT: Duration = Duration::from_secs(600);

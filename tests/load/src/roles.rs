@@ -10,11 +10,12 @@ use glue_endpoint::{CallbackSubscription, Endpoint, Message, Publisher};
 
 use crate::error::LoadError;
 use crate::meter::{Budget, Meter, Times};
-use crate::{Load, clock, report};
+use crate::{Load, clock, many, report};
 
 pub(crate) fn publish(load: Load) -> Result<(), LoadError> {
     let endpoint = start()?;
     let publisher = endpoint.publisher(STREAM, TYPE)?;
+    let _others = many::other_topics(&endpoint, load.topics)?;
     report::ready()?;
     report::wait_for_go()?;
     wait_for_subscribers(&publisher, load.subscribers)?;
@@ -34,7 +35,9 @@ pub(crate) fn publish(load: Load) -> Result<(), LoadError> {
 
 pub(crate) fn subscribe(load: Load) -> Result<(), LoadError> {
     let (mut meter, mut cpu) = (Meter::new(load.size), None);
-    take_until(STREAM, move |message| {
+    let endpoint = start()?;
+    let others = many::other_filters(&endpoint, load.filters)?;
+    take_until_at(&endpoint, STREAM, move |message| {
         if let Some(sent) = report::read_end_marker(&message.payload) {
             let used = cpu.map_or(0.0, |since| clock::cpu_seconds() - since);
             return Some(report::subscribed(&meter, sent, load.size, used));
@@ -44,7 +47,10 @@ pub(crate) fn subscribe(load: Load) -> Result<(), LoadError> {
         }
         meter.count(message.payload.len(), clock::now);
         None
-    })
+    })?;
+    drop(others);
+    stop(&endpoint);
+    Ok(())
 }
 
 pub(crate) fn paced(load: Load) -> Result<(), LoadError> {

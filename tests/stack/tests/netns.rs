@@ -340,7 +340,7 @@ async fn host() {
                         }
                     }
                     Some(("next", from)) => reader.asked = Some(from.to_owned()),
-                    Some(("last", from)) => child::tell(&format!("last {}", reader.last[from])),
+                    Some(("last", from)) => child::tell(&format!("last {}", reader.last.get(from).copied().unwrap_or(0))),
                     Some(("path", name)) => {
                         let stats = endpoint.peers().into_iter().find(|peer| peer.info.name == name).unwrap().stats;
                         child::tell(&format!("path {} {}", stats.datagram_bytes, stats.black_holes));
