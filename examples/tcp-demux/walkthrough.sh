@@ -83,6 +83,6 @@ hear 4 "To all: message 4 came."
 hear 5 "To all: message 4 came."
 
 echo "An upstream service that is a glue endpoint: it is found, and gets what has waited."
-start found "" test-upstream
+start found upstream test-upstream
 hear 5 "Hello, *: this was message 1."
 echo "It works."

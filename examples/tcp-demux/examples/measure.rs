@@ -233,7 +233,7 @@ async fn rate(count: &AtomicU64) -> u64 {
     let (start, before) = (Instant::now(), count.load(Ordering::Relaxed));
     sleep(MEASURE).await;
     let counted = count.load(Ordering::Relaxed) - before;
-    (counted as f64 / start.elapsed().as_secs_f64()) as u64
+    counted * 1_000 / u64::try_from(start.elapsed().as_millis()).unwrap_or(1)
 }
 
 /// A stream to the server, with nothing between.

@@ -100,9 +100,7 @@ fn reload(
         demux.reload(config.settings, upstreams, &before).map_err(Failure::Configuration)
     });
     match done {
-        Ok(()) => {
-            tracing::info!("the configuration was read anew; addresses, framings and tokens stay until a restart")
-        }
+        Ok(()) => tracing::info!("reloaded; addresses, framings and tokens stay until a restart"),
         Err(failure) => tracing::error!("not reloaded: {}", failure.line()),
     }
 }

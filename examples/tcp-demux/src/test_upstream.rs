@@ -1,5 +1,7 @@
 //! `tcp-demux test-upstream`: as the test server, but found by glue.
 
+use std::io::{Write, stdout};
+
 use bytes::Bytes;
 use glue_endpoint::{Endpoint, PublishError};
 use tcp_demux::{Everyone, GlueError, Happening, Received, Upstream};
@@ -10,6 +12,8 @@ use crate::failure::Failure;
 pub(crate) async fn run(args: &TestUpstream) -> Result<(), Failure> {
     let endpoint = Endpoint::from_env().await?;
     let mut upstream = Upstream::join(&endpoint, &args.service, true).await?;
+    // Whether somebody reads it makes no difference.
+    let _ = writeln!(stdout(), "upstream {}", endpoint.name());
     let mut number = 0;
     while let Some(received) = upstream.recv().await {
         let Received { client, what, .. } = received;
