@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo build --release -p tcp-demux --bins --examples
 //! target/release/examples/measure idle
-//! target/release/examples/measure latency
+//! target/release/examples/measure latency 100
 //! target/release/examples/measure throughput
 //! ```
 //!
@@ -26,8 +26,8 @@ use futures_core::Stream;
 use tcp_demux::wire::proto::InputStreamRequest;
 use tcp_demux::wire::proto::upstream_peer_service_client::UpstreamPeerServiceClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
@@ -38,7 +38,8 @@ async fn main() -> Result<()> {
     let what = std::env::args().nth(1).unwrap_or_default();
     match what.as_str() {
         "idle" => idle().await,
-        "latency" => latency().await,
+        "latency" => latency(std::env::args().nth(2).map_or(Ok(100), |rate| rate.parse())?).await,
+        "echo" => echo().await,
         "throughput" => throughput().await,
         _ => Err("expected idle, latency or throughput".into()),
     }
@@ -54,7 +55,11 @@ impl Process {
         let mut program = std::env::current_exe()?;
         program.pop();
         program.set_file_name("tcp-demux");
-        let mut child = Command::new(program).args(args).env("GLUE_LOG", "warn").stdout(Stdio::piped()).spawn()?;
+        Self::spawn(Command::new(program).args(args).env("GLUE_LOG", "error"))
+    }
+
+    fn spawn(command: &mut Command) -> Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
         let address = line.trim().rsplit(' ').next().unwrap_or_default().parse()?;
@@ -117,29 +122,51 @@ async fn idle() -> Result<()> {
     Ok(())
 }
 
-async fn latency() -> Result<()> {
-    let (demux, server) = pair("raw")?;
+/// So many messages a second on each socket; the same sockets to a program that only sends back, for comparison.
+async fn latency(rate: u32) -> Result<()> {
+    let (demux, _server) = pair("raw")?;
+    let mut program = Command::new(std::env::current_exe()?);
+    let bare = Process::spawn(program.arg("echo"))?;
     for round in 1..=ROUNDS {
-        let bare = Bare::latencies(server.address).await?;
-        let ours = socket_latencies(demux.address).await?;
-        println!("round {round}: by gRPC alone {}, by tcp-demux {}", percentiles(bare), percentiles(ours));
+        let to_echo = socket_latencies(bare.address, rate).await?;
+        let to_us = socket_latencies(demux.address, rate).await?;
+        println!("round {round}: to a TCP echo {}; to tcp-demux {}", percentiles(to_echo), percentiles(to_us));
     }
     Ok(())
 }
 
+/// Sends everything back.
+async fn echo() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    loop {
+        let (mut socket, _) = listener.accept().await?;
+        socket.set_nodelay(true)?;
+        tokio::spawn(async move {
+            let mut buffer = [0; 4_096];
+            while let Ok(len @ 1..) = socket.read(&mut buffer).await {
+                if socket.write_all(buffer.get(..len).unwrap_or_default()).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+}
+
 /// Each socket sends at its own time within the interval. Latency counts from the time at which a message was due.
-async fn socket_latencies(address: SocketAddr) -> Result<Vec<u64>> {
+async fn socket_latencies(address: SocketAddr, rate: u32) -> Result<Vec<u64>> {
+    let (interval, messages) = (Duration::from_secs(1) / rate, rate * SECONDS);
     let start = tokio::time::Instant::now() + Duration::from_millis(500);
     let mut tasks = JoinSet::new();
     for number in 0..SOCKETS {
-        let offset = INTERVAL * number / SOCKETS;
+        let offset = interval * number / SOCKETS;
         tasks.spawn(async move {
             let socket = TcpStream::connect(address).await?;
             socket.set_nodelay(true)?;
             let (mut reader, mut writer) = socket.into_split();
-            let due = move |n: u32| start + offset + INTERVAL * n;
+            let due = move |n: u32| start + offset + interval * n;
             let write = async {
-                for n in 0..MESSAGES {
+                for n in 0..messages {
                     sleep_until(due(n)).await;
                     writer.write_all(&[7; 64]).await?;
                 }
@@ -147,7 +174,7 @@ async fn socket_latencies(address: SocketAddr) -> Result<Vec<u64>> {
             };
             let read = async {
                 let (mut all, mut bytes, mut buffer) = (Vec::new(), 0, [0; 4_096]);
-                while all.len() < MESSAGES as usize {
+                while all.len() < messages as usize {
                     bytes += reader.read(&mut buffer).await?;
                     let now = tokio::time::Instant::now();
                     while all.len() < bytes / 64 {
@@ -257,33 +284,6 @@ impl Bare {
         task.abort();
         Ok(rate)
     }
-
-    /// The same messages at the same times as the sockets', on one stream.
-    async fn latencies(address: SocketAddr) -> Result<Vec<u64>> {
-        let mut client = UpstreamPeerServiceClient::connect(format!("http://{address}")).await?;
-        let (sender, receiver) = mpsc::channel(4_096);
-        let mut answers = client.bidirectional_streaming(Paced(receiver)).await?.into_inner();
-        let due = Arc::new(Mutex::new(std::collections::VecDeque::new()));
-        let start = tokio::time::Instant::now();
-        let noted = Arc::clone(&due);
-        tokio::spawn(async move {
-            for n in 0..SOCKETS * MESSAGES {
-                let at = start + INTERVAL * n / SOCKETS;
-                sleep_until(at).await;
-                noted.lock().await.push_back(at);
-                if sender.send(request(Bytes::from_static(&[7; 64]))).await.is_err() {
-                    break;
-                }
-            }
-        });
-        let mut all = Vec::new();
-        while all.len() < (SOCKETS * MESSAGES) as usize {
-            let _ = answers.message().await?;
-            let at = due.lock().await.pop_front().ok_or("an answer to nothing")?;
-            all.push(micros(tokio::time::Instant::now() - at));
-        }
-        Ok(all)
-    }
 }
 
 fn request(payload: Bytes) -> InputStreamRequest {
@@ -322,21 +322,9 @@ impl Stream for Requests {
     }
 }
 
-struct Paced(mpsc::Receiver<InputStreamRequest>);
-
-impl Stream for Paced {
-    type Item = InputStreamRequest;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<InputStreamRequest>> {
-        self.0.poll_recv(context)
-    }
-}
-
 const IDLE_SOCKETS: usize = 10_000;
 const SOCKETS: u32 = 1_000;
-const INTERVAL: Duration = Duration::from_millis(10);
-/// Of each socket: five seconds of them.
-const MESSAGES: u32 = 500;
+const SECONDS: u32 = 5;
 const BUSY_SOCKETS: usize = 16;
 /// Messages under way.
 const WINDOW: usize = 4_096;

@@ -77,7 +77,7 @@ impl Dispatch {
         match distribution {
             Distribution::Sticky => {
                 // Who sticks to none is unknown to all.
-                while let Some(lane) = socket.turn.lock().await.clone() {
+                while let Some(lane) = lane_of(socket).await {
                     if lane.is_closed() {
                         lane.reached(Phase::Moved).await;
                         continue;
@@ -251,4 +251,9 @@ impl Dispatch {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         lanes.get(distribution.choose(turn, &candidates)?).cloned()
     }
+}
+
+/// The lane that a socket sticks to. Its turn is not held on to: who waits for the lane to move would keep it from moving.
+async fn lane_of(socket: &Socket) -> Option<Arc<Lane>> {
+    socket.turn.lock().await.clone()
 }

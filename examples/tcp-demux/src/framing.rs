@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes, BytesMut};
 /// How the bytes of a socket are cut into messages, and how messages are written to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Framing {
-    /// What one read gives is a message, at most 16 KiB; what is written is written as it is. The default.
+    /// What one read gives is a message, at most 64 KiB; what is written is written as it is. The default.
     #[default]
     Raw,
     /// A message ends at a line feed, which does not belong to it, as a carriage return before it does not. A line feed is

@@ -252,10 +252,10 @@ async fn write(hub: &Hub, socket: &Socket, writer: impl AsyncWrite) {
 }
 
 /// What is read at once, and so the longest message of the raw framing.
-const READ_BYTES: usize = 16 << 10;
+const READ_BYTES: usize = 64 << 10;
 
 /// What is written at once. More only copies more for a slow client.
-const WRITE_BYTES: usize = 16 << 10;
+const WRITE_BYTES: usize = 64 << 10;
 
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 

@@ -126,3 +126,28 @@ async fn upstreams_reach_clients_of_every_instance() {
     assert_eq!(near.hear().await, "To all: message 2 came.");
     assert_eq!(far.hear().await, "To all: message 2 came.");
 }
+
+#[tokio::test]
+async fn a_client_that_goes_while_its_upstream_is_away_holds_up_no_other() {
+    let network = network(5);
+    let demux = Setup::new(Framing::Lines)
+        .settings(|settings| settings.half_closed_timeout = Duration::ZERO)
+        .glue(endpoint(network, "demux").await)
+        .start()
+        .await;
+    let idler = endpoint(network, "idler").await;
+    let mut upstream = tcp_demux::Upstream::join(&idler, "test", true).await.expect("it joins");
+    let (mut leaver, mut stayer) = (Client::connect(&demux).await, Client::connect(&demux).await);
+    leaver.say("farewell").await;
+    stayer.say("hello").await;
+    for _ in 0..4 {
+        within("a message", upstream.recv()).await.expect("it is open");
+    }
+    idler.close(Duration::ZERO).await;
+    until("the upstream is away", async || demux.ready_upstreams() == 0).await;
+    drop(leaver);
+    until("the client is gone", async || demux.clients() == 1).await;
+    let echo = Echo::start(network, "echo").await;
+    assert_eq!(stayer.hear().await, "hello");
+    until("what the leaver said is processed as well", async || echo.data().len() == 2).await;
+}
