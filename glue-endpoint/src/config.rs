@@ -60,8 +60,9 @@ impl Config {
     }
 
     /// Sets the memory budget, and the limits that follow from it: of messages (64 MiB by default), queues (8 and
-    /// 80 MiB), credit (8 MiB), own messages (12 MiB), history (24 MiB) and peers (1,024). A smaller budget makes them smaller in proportion;
-    /// a larger one leaves them, and lets more peers have all of them.
+    /// 80 MiB), credit (8 MiB), own messages (12 MiB), history (24 MiB), caches
+    /// (40 MiB) and peers (1,024). A smaller budget makes them smaller in proportion;
+    /// a larger one leaves them, but for that of caches, and lets more peers have all of them.
     #[must_use]
     pub fn with_memory_budget(mut self, bytes: usize) -> Self {
         let part = |of_default: usize| {
@@ -80,6 +81,7 @@ impl Config {
         self.topics.max_call_bytes = part(16 << 20);
         self.topics.max_share_bytes = part(16 << 20);
         self.topics.max_names_bytes = part(32 << 20);
+        self.topics.max_cache_bytes = self.cache_bytes();
         self.fragment.max_message_bytes = self.topics.max_message_bytes + HEADER_BYTES;
         self.fragment.budget_bytes = self.incoming_bytes();
         self.discovery.max_peers = self.discovery.max_peers.min(part(1_024));
@@ -101,7 +103,7 @@ impl Config {
             (
                 "five eighths of memory_budget_bytes",
                 self.incoming_bytes(),
-                [self.topics.max_own_bytes, self.topics.max_names_bytes, window]
+                [self.topics.max_own_bytes, self.topics.max_names_bytes, self.topics.max_cache_bytes, window]
                     .into_iter()
                     .fold(self.fragment.max_message_bytes, usize::saturating_add),
             ),

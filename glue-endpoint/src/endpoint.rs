@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use glue_net::driver::{BindError, Clock, Local, SocketConfig};
 use glue_net::{EndpointId, Incarnation, Rng};
-use glue_topics::{Data, Item, Message, PublishError, SubscribeError};
+use glue_topics::{CacheError, Data, Item, Message, PublishError, SubscribeError, SubscribeOptions};
 
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
 use crate::env::EnvError;
-use crate::history::SubscribeOptions;
 use crate::notice::Notices;
 use crate::publisher::{Publisher, TryPublishError};
 use crate::report::{PeerReport, Report, TopicReport};
@@ -57,6 +56,9 @@ pub enum StartError {
     /// A setting is out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A cache that `GLUE_CACHE` or [`Settings::caches`] asks for is refused.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
     /// A socket could not be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -276,7 +278,12 @@ fn start(settings: &Settings) -> Result<Arc<Shared>, StartError> {
     sockets.interface.clone_from(&settings.listen_interface);
     sockets.discovery_listen = settings.discovery_listen_address;
     let network = config.discovery.network;
-    let shared = Shared::start(&sockets, |local| engine(config, local, &mut rng))?;
+    let make = |local: &Local| -> Result<Engine, StartError> {
+        let mut engine = engine(config, local, &mut rng)?;
+        engine.open_caches(settings)?;
+        Ok(engine)
+    };
+    let shared = Shared::start(&sockets, make)?;
     tracing::info!(%id, name = shared.name, %network, data = %shared.data, "endpoint started");
     Ok(shared)
 }

@@ -151,10 +151,15 @@ impl Engine {
         payload: impl Into<Data<'a>>,
     ) -> Result<Option<u64>, PublishError> {
         let payload = payload.into();
-        if !self.has_room(now, id, payload.len()) {
+        let (wall, len) = (self.clock.wall(now), payload.len());
+        let sequence = if self.has_room(now, id, len) {
+            self.topics.publish(now, wall, id, expiry, payload)?
+        } else if self.topics.is_best_effort(id) && self.topics.has_share_room(id, len) {
+            // What is best effort waits for nobody.
+            self.topics.publish_unsent(now, wall, id, expiry, payload)?
+        } else {
             return Ok(None);
-        }
-        let sequence = self.topics.publish(now, self.clock.wall(now), id, expiry, payload)?;
+        };
         // At once, not when it is sent: or a burst would fill a queue before anyone saw that it is full.
         self.queue_cargo(now);
         Ok(Some(sequence))
@@ -200,12 +205,17 @@ impl Engine {
         if let Some(transmit) = self.discovery.poll_transmit(now, out.written()) {
             return Some(transmit);
         }
+        if self.topics.has_priorities() {
+            // Or what is more urgent than all that is queued would wait for it in its bundle.
+            let transport = &self.transport;
+            self.topics.close_bundles_for(|peer, priority| transport.is_hungry(now, peer, priority));
+        }
         self.queue_cargo(now);
         if let Some(transmit) = self.transport.poll_transmit(now, out) {
             return Some(transmit);
         }
         let transport = &self.transport;
-        if !self.topics.close_bundles_for(|peer| transport.is_hungry(now, peer)) {
+        if !self.topics.close_bundles_for(|peer, priority| transport.is_hungry(now, peer, priority)) {
             let held = self.topics.has_open_bundles();
             self.held_until = held.then(|| self.held_until.unwrap_or(now + Transport::<Fragment<Cargo>>::HOLD));
             return None;
@@ -235,6 +245,7 @@ impl Engine {
             return self.deliver();
         }
         let Some(peer) = self.transport.handle_native(now, from, datagram) else { return };
+        self.note_serving();
         self.discovery.handle_alive(now, peer);
         self.note_life(now, peer);
         while let Some((peer, payload)) = self.transport.poll_payload() {
@@ -249,6 +260,9 @@ impl Engine {
         self.deliver();
         self.note_peak();
         self.renew_credit(peer);
+        while let Some(released) = self.topics.poll_released() {
+            self.renew_credit(released);
+        }
         self.review(now, peer);
         self.note_room();
     }
@@ -353,6 +367,7 @@ impl Node for Engine {
         self.transport.handle_timeout(now);
         self.follow_sessions();
         self.joiner.handle_timeout(now);
+        self.note_serving();
         self.topics.handle_timeout(now);
         self.held_until = self.held_until.filter(|at| *at > now);
         self.forget_parked(now);

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use glue_net::NetworkId;
+use glue_topics::Filter;
 use serde::Deserialize;
 
 use self::address::AddressError;
@@ -94,6 +95,7 @@ struct Raw {
     discovery_rate_milliseconds: Option<String>,
     discovery_rate_timeout_multiplier: Option<String>,
     memory_budget_bytes: Option<String>,
+    cache: Option<String>,
 }
 
 /// Moves the known variables out of `found`.
@@ -135,6 +137,7 @@ fn read(raw: Raw, mut problems: Problems) -> Result<Settings, EnvError> {
         multiplier,
     );
     p.set(&mut s.memory_budget_bytes, &variables::MEMORY_BUDGET, raw.memory_budget_bytes, memory_budget);
+    p.set(&mut s.caches, &variables::CACHE, raw.cache, caches);
     problems.into_result(settings)
 }
 
@@ -187,6 +190,26 @@ fn memory_budget(text: &str) -> Result<usize, Reason> {
     let bytes = text.parse()?;
     (bytes >= Config::LEAST_MEMORY_BUDGET).then_some(bytes).ok_or_else(Reason::default)
 }
+
+fn caches(text: &str) -> Result<Vec<(String, Option<usize>)>, Reason> {
+    text.split(',').map(|one| cache(one.trim())).collect()
+}
+
+fn cache(text: &str) -> Result<(String, Option<usize>), Reason> {
+    // A topic may have an equals sign in it: it is one of ours if nothing but a number follows.
+    let with_budget = text.rsplit_once('=').filter(|(_, bytes)| bytes.bytes().all(|byte| byte.is_ascii_digit()));
+    let (pattern, budget) = match with_budget {
+        Some((pattern, bytes)) => (pattern, Some(bytes.parse()?)),
+        None => (text, None),
+    };
+    match Filter::new(pattern, MAX_PATTERN_BYTES) {
+        Ok(_) => Ok((pattern.to_owned(), budget)),
+        Err(_) => Err(Reason::default()),
+    }
+}
+
+/// As long as a topic may be.
+const MAX_PATTERN_BYTES: usize = 1_024;
 
 fn multiplier(text: &str) -> Result<f64, Reason> {
     let multiplier = text.parse()?;

@@ -4,16 +4,17 @@
 //! wired, for simulators and other drivers.
 
 mod block;
+mod cache;
 mod calls;
 mod config;
 mod endpoint;
 mod engine;
 mod env;
 mod event;
-mod history;
 mod inbox;
 mod memory;
 mod notice;
+mod options;
 mod presence;
 mod publisher;
 mod receipt;
@@ -29,6 +30,7 @@ mod subscription;
 mod switchboard;
 mod typed;
 
+pub use cache::Cache;
 pub use config::{Config, ConfigError};
 pub use endpoint::{Endpoint, StartError};
 pub use engine::Engine;
@@ -38,11 +40,11 @@ pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_topics::{
-    AnswerError, Data, Filter, Gap, GapReason, Gaps, History, Holder, Item, Message, NameError, PublishError, Received,
-    Reply, RequestError, ServeError, Source, SubscribeError, TokenError, TokenEvent, TopicStats, WillError, Wish,
+    AnswerError, CacheError, CacheId, CacheStats, Data, Filter, Gap, GapReason, Gaps, History, Holder, Item, Message,
+    NameError, Overflow, Policy, Priority, PublishError, PublisherOptions, Received, Reliability, Reply, RequestError,
+    Room, ServeError, Source, SubscribeError, SubscribeOptions, TokenError, TokenEvent, TopicStats, WillError, Wish,
 };
 pub use glue_transport::PeerStats;
-pub use history::{PublisherOptions, SubscribeOptions};
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
 pub use presence::{Token, TokenEvents, Will};

@@ -9,7 +9,7 @@
 //! finds something.
 
 use bytes::Bytes;
-use glue_net::{Gauge, Instant, PeerId};
+use glue_net::{Gauge, Held, Instant, PeerId};
 use glue_topics::PublicationId;
 
 use crate::config::Config;
@@ -25,10 +25,12 @@ pub struct Memory {
     pub bundles: usize,
     /// What the queues take beside that.
     pub queues: usize,
-    /// Own messages that wait for own subscriptions.
+    /// Own messages that wait for own subscriptions, and what waits in subscriptions that drop what is too much.
     pub own: usize,
     /// Names of topics that peers are interested in or publish, and what is kept with them.
     pub names: usize,
+    /// Messages that caches here keep.
+    pub cached: usize,
     /// Messages of peers that wait for an earlier one.
     pub waiting: usize,
     /// Messages of peers that wait for the application.
@@ -45,11 +47,11 @@ impl Memory {
     /// All that is held.
     #[must_use]
     pub const fn held(&self) -> usize {
-        self.bundles + self.queues + self.own + self.names + self.waiting + self.lent + self.joining
+        self.bundles + self.queues + self.own + self.names + self.cached + self.waiting + self.lent + self.joining
     }
 }
 
-/// Room for own messages in own subscriptions.
+/// Room for own messages in own subscriptions, and for those that wait in subscriptions that drop what is too much.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OwnRoom {
     own: Gauge,
@@ -59,6 +61,11 @@ pub(crate) struct OwnRoom {
 impl OwnRoom {
     pub(crate) const fn new(own: Gauge, most: usize) -> Self {
         Self { own, most }
+    }
+
+    /// Counts bytes that wait in a subscription, and no publisher's credit bounds.
+    pub(crate) fn hold(&self, bytes: usize) -> Held {
+        self.own.hold(bytes)
     }
 
     /// What one subscription may hold: no more than what is free for others.
@@ -84,6 +91,7 @@ impl Engine {
             queues: self.transport.overhead_bytes(),
             own: self.topics.own_bytes().bytes(),
             names: self.topics.names_bytes(),
+            cached: self.topics.cached_bytes(),
             waiting: self.topics.waiting_bytes(),
             lent: self.roster.lent_in_all(),
             joining: self.joiner.held_bytes(),
@@ -105,6 +113,13 @@ impl Engine {
     #[inline]
     fn outgoing(&self) -> usize {
         self.topics.bundle_bytes() + self.transport.overhead_bytes()
+    }
+
+    /// Caches serve while there is room in the queues: what they send shares its bytes with the cache, but takes places.
+    #[inline]
+    pub(crate) fn note_serving(&mut self) {
+        let is_roomy = self.outgoing() + SERVED_BYTES <= self.config.outgoing_bytes();
+        self.topics.set_may_serve(is_roomy);
     }
 
     /// What may be queued for one peer of what `limit` allows.
@@ -169,7 +184,7 @@ impl Engine {
     }
 
     fn delivered(&self) -> usize {
-        let names = self.topics.names_bytes();
+        let names = self.topics.names_bytes() + self.topics.cached_bytes();
         self.topics.waiting_bytes() + self.roster.lent_in_all() + self.topics.own_bytes().bytes() + names
     }
 
@@ -223,5 +238,7 @@ impl Config {
     }
 }
 
+/// What the places in queues take of all that caches have under way: 4,096 parts of answers.
+const SERVED_BYTES: usize = 1 << 20;
 /// What a message may take beside its payload: a bundle that is opened for it, and its place in the queues.
 const SPARE_BYTES: usize = 128 << 10;

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use glue_discovery::{ClashKind, DownReason};
 use glue_net::EndpointId;
+use glue_topics::Policy;
 
 use crate::event::Pace;
 use crate::inbox::Inbox;
@@ -33,6 +35,15 @@ pub enum Notice {
     /// Nobody read the notices for so long that this many were dropped.
     Missed {
         /// How many.
+        count: u64,
+    },
+    /// Nothing was published for so long as our publisher promised ([`crate::PublisherOptions::deadline`]).
+    OfferedDeadlineMissed {
+        /// The topic.
+        topic: String,
+        /// What was promised.
+        period: Duration,
+        /// How many periods went by.
         count: u64,
     },
     /// A peer is gone.
@@ -91,6 +102,28 @@ pub enum Notice {
         native: bool,
         /// Where it takes data.
         address: SocketAddr,
+    },
+    /// A publisher offers less than a subscription requests, and no messages pass between the two. Told once for each peer,
+    /// topic and policy, on both sides.
+    QosMismatch {
+        /// The other's id; ours, if both are of this endpoint.
+        id: EndpointId,
+        /// The topic.
+        topic: String,
+        /// What is offered less of.
+        policy: Policy,
+    },
+    /// Nothing came of a publisher for so long as a subscription requested ([`crate::SubscribeOptions::deadline`]). The next
+    /// message starts the time anew.
+    RequestedDeadlineMissed {
+        /// The publisher's id.
+        id: EndpointId,
+        /// The topic.
+        topic: String,
+        /// What was requested.
+        period: Duration,
+        /// How many periods went by.
+        count: u64,
     },
     /// A peer uses a topic with another type than we do: no messages pass between us there.
     TypeMismatch {
@@ -241,6 +274,13 @@ impl Notice {
         use glue_topics::Event;
         Some(match event {
             Event::InterestRefused { limit, .. } => Self::InterestRefused { limit },
+            Event::OfferedDeadlineMissed { topic, period, count } => {
+                Self::OfferedDeadlineMissed { topic: topic.to_string(), period, count }
+            }
+            Event::QosMismatch { id, topic, policy, .. } => Self::QosMismatch { id, topic: topic.to_string(), policy },
+            Event::RequestedDeadlineMissed { id, topic, period, count, .. } => {
+                Self::RequestedDeadlineMissed { id, topic: topic.to_string(), period, count }
+            }
             Event::TypeMismatch { topic, ours, theirs, .. } => {
                 Self::TypeMismatch { topic: topic.to_string(), ours: ours.to_string(), theirs: theirs.to_string() }
             }

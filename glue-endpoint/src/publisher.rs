@@ -46,7 +46,7 @@ impl Publisher {
     }
 
     /// Publishes a message to live for `expiry`. Returns when it is on its way; waits while a subscriber's queue is full, but
-    /// not for one that takes nothing ([`crate::Pace`]).
+    /// not for one that takes nothing ([`crate::Pace`]), nor if it is best effort ([`crate::PublisherOptions`]).
     ///
     /// `payload` is copied, unless it is a large [`bytes::Bytes`], which is shared.
     ///

@@ -44,6 +44,14 @@ impl Receipt {
         self.inner.received()
     }
 
+    /// How many of those that have it cache the topic ([`Endpoint::cache`](crate::Endpoint::cache)): they give it to who missed
+    /// it, though this endpoint be gone, until it expires or has to make room for later messages. A cache whose whole budget
+    /// is too small for the message is not counted.
+    #[must_use]
+    pub fn cached(&self) -> u32 {
+        self.inner.cached()
+    }
+
     /// Whether nothing more will be learned: each peer has it, or will never have it, since it expired, the peer's queue was
     /// dropped, or the peer has gone.
     #[must_use]

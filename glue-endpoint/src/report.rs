@@ -24,6 +24,8 @@ pub struct Report {
     pub fragment: glue_fragment::Stats,
     /// Messages.
     pub topics: glue_topics::Stats,
+    /// What caches here have done, and what came from those of peers.
+    pub caches: glue_topics::CacheStats,
     /// Topics that are no longer in use, beyond the 4,096 that [`Engine::report_topics`] has.
     pub other_topics: TopicStats,
 }
@@ -65,6 +67,7 @@ impl Engine {
             transport: self.transport.stats(),
             fragment: self.joiner.stats(),
             topics: self.topics.stats(),
+            caches: self.topics.cache_stats(),
             other_topics: self.topics.other_topic_stats(),
         }
     }

@@ -58,6 +58,10 @@ pub struct Settings {
     /// Default 256 MiB; at least 32 MiB. Below the default the largest message (64 MiB) and the number of peers (1,024)
     /// become smaller in proportion. It costs nothing until it is used. `GLUE_MEMORY_BUDGET_BYTES`.
     pub memory_budget_bytes: usize,
+    /// Patterns of topics whose messages are kept for others, see [`crate::Endpoint::cache`], and for each the bytes that
+    /// they may take; `None`: an even part of what the others leave. Default: none. All together may be a quarter of five
+    /// eighths of the memory budget. `GLUE_CACHE`.
+    pub caches: Vec<(String, Option<usize>)>,
 }
 
 impl Settings {
@@ -81,6 +85,7 @@ impl Default for Settings {
             discovery_interval: Duration::from_secs(1),
             discovery_timeout_multiplier: 2.0,
             memory_budget_bytes: Config::DEFAULT_MEMORY_BUDGET,
+            caches: Vec::new(),
         }
     }
 }
@@ -179,6 +184,12 @@ impl Builder {
     /// Sets [`Settings::memory_budget_bytes`].
     pub fn memory_budget_bytes(mut self, bytes: usize) -> Self {
         self.settings.memory_budget_bytes = bytes;
+        self
+    }
+
+    /// Adds to [`Settings::caches`].
+    pub fn cache(mut self, pattern: impl Into<String>, budget: impl Into<Option<usize>>) -> Self {
+        self.settings.caches.push((pattern.into(), budget.into()));
         self
     }
 

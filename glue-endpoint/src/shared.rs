@@ -12,7 +12,6 @@ use glue_net::{EndpointId, Instant, Interface, PeerId, WallClock};
 use glue_topics::{Answer, Batch, CallEvent, Delivery, PublishError, RequestId, SubscriptionId};
 use tokio::sync::Notify;
 
-use crate::config::ConfigError;
 use crate::endpoint::StartError;
 use crate::engine::Engine;
 use crate::event::Event;
@@ -58,7 +57,7 @@ pub(crate) struct Hub {
 impl Shared {
     pub(crate) fn start(
         sockets: &SocketConfig,
-        make: impl FnOnce(&Local) -> Result<Engine, ConfigError>,
+        make: impl FnOnce(&Local) -> Result<Engine, StartError>,
     ) -> Result<Arc<Self>, StartError> {
         let hub = Arc::new(Hub::default());
         let (mut facts, sink, maker) = (None, Arc::clone(&hub), Arc::clone(&hub));
@@ -281,6 +280,10 @@ pub(crate) struct Credit {
 impl Credit {
     pub(crate) const fn new(shared: Weak<Shared>, peer: PeerId, bytes: usize) -> Self {
         Self { shared, peer, bytes, share: None }
+    }
+
+    pub(crate) const fn is_share(&self) -> bool {
+        self.share.is_some()
     }
 
     /// Whether it may still be processed: a share may be with another member by now.

@@ -76,7 +76,13 @@ impl Engine {
     /// Whether a subscriber's queue is full.
     #[cold]
     fn is_full(&self, id: PublicationId) -> bool {
-        self.topics.interested(id).iter().any(|peer| self.watch.congested.contains(peer))
+        let mut full = self.topics.awaited(id).iter().filter(|peer| self.watch.congested.contains(peer));
+        if !self.topics.has_priorities() {
+            return full.next().is_some();
+        }
+        // What is less urgent is overtaken, and in nobody's way.
+        let (priority, limit) = (self.topics.priority(id), self.queue_share(self.config.publish_queue_bytes) / 2);
+        full.any(|peer| self.transport.queue_bytes_before(*peer, priority) > limit)
     }
 
     /// Looks at the queue of a peer after something changed there.
@@ -107,6 +113,7 @@ impl Engine {
             flow.full_since = Some(since);
         }
         self.watch.congested.insert(peer);
+        self.topics.set_congested(peer, true);
         let stalled_at = self.transport.stalled_at(peer, self.config.slow_peer_stall);
         if since + self.config.slow_peer_wait <= now || stalled_at.is_some_and(|at| at <= now) {
             self.relax(peer);
@@ -125,6 +132,10 @@ impl Engine {
         }
         self.watch.next = None;
         let watched: Vec<PeerId> = self.watch.congested.iter().chain(&self.watch.unserved).copied().collect();
+        if self.topics.has_priorities() && !self.watch.congested.is_empty() {
+            // A queue may be full for what is less urgent, and have room for the rest.
+            self.events.push_back(Event::Writable);
+        }
         watched.into_iter().for_each(|peer| self.review(now, peer));
     }
 
@@ -204,6 +215,7 @@ impl Engine {
             flow.full_since = None;
         }
         if self.watch.congested.remove(&peer) {
+            self.topics.set_congested(peer, false);
             self.events.push_back(Event::Writable);
         }
     }

@@ -1,21 +1,24 @@
 //! Where messages wait for the application, or the function that takes them.
 
+mod limits;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use glue_net::Held;
 use glue_net::driver::Clock;
-use glue_topics::{Batch, GapReason, Item, Message, SubscribeError, SubscriptionId};
+use glue_topics::{Batch, GapReason, Item, Message, Overflow, SubscribeError, SubscribeOptions, SubscriptionId};
 use tokio::sync::Notify;
 
-use crate::history::SubscribeOptions;
 use crate::memory::OwnRoom;
 use crate::shared::{Credit, Shared};
 
 /// Messages of a topic, in each publisher's order. Ends when dropped.
 ///
 /// What arrives waits here. Once 8 MiB from one publisher wait (less if memory is short), that publisher sends no more until
-/// some are received; of this endpoint's own messages the oldest go then, and show as a [`glue_topics::Gap`]. If nothing is
+/// some are received; of this endpoint's own messages the oldest go then, and show as a [`glue_topics::Gap`]. With another
+/// [`Overflow`] than the default something always goes, and nobody waits. If nothing is
 /// received for long while much is published, the publisher goes on without us: that shows as a gap as well.
 ///
 /// Of a queue group, `$share/<group>/<filter>`, one member gets each message. It is done when the next one is asked for, or
@@ -37,7 +40,7 @@ impl Subscription {
         type_name: &str,
         options: SubscribeOptions,
     ) -> Result<Self, SubscribeError> {
-        let mailbox = Arc::new(Mailbox::queue());
+        let mailbox = Arc::new(Mailbox::queue(options.overflow));
         let id = subscribe(&shared, topic, type_name, options, &mailbox)?;
         Ok(Self { shared, id, mailbox, current: None, missed: 0 })
     }
@@ -152,7 +155,7 @@ fn subscribe(
 ) -> Result<SubscriptionId, SubscribeError> {
     // The mailbox is there before the lock is let go of, so that no delivery finds none.
     shared.call(|engine, now| {
-        let id = engine.subscribe_from(now, topic, type_name, options.history)?;
+        let id = engine.subscribe_from(now, topic, type_name, options)?;
         shared.open(id, Arc::clone(mailbox));
         Ok(id)
     })
@@ -165,6 +168,8 @@ pub(crate) type OnItem = Box<dyn FnMut(Item) + Send>;
 pub(crate) struct Mailbox {
     state: Mutex<State>,
     arrived: Notify,
+    /// What becomes of what waits for too long.
+    overflow: Overflow,
     /// Called for each message and gap. Deliveries come one at a time, so nobody waits for this lock.
     on_item: Option<Mutex<OnItem>>,
 }
@@ -174,6 +179,9 @@ struct State {
     parcels: VecDeque<Parcel>,
     /// Bytes of this endpoint's own messages.
     own_bytes: usize,
+    /// Messages that wait, and their bytes, if something is dropped when they are too many.
+    messages: usize,
+    bytes: usize,
     missed: u64,
     closed: bool,
 }
@@ -182,6 +190,10 @@ struct State {
 struct Parcel {
     batch: Batch,
     credit: Option<Arc<Credit>>,
+    /// As counted in the mailbox.
+    messages: usize,
+    /// Counts what no credit does.
+    _held: Option<Held>,
 }
 
 impl Parcel {
@@ -191,12 +203,12 @@ impl Parcel {
 }
 
 impl Mailbox {
-    fn queue() -> Self {
-        Self { state: Mutex::default(), arrived: Notify::new(), on_item: None }
+    fn queue(overflow: Overflow) -> Self {
+        Self { state: Mutex::default(), arrived: Notify::new(), overflow, on_item: None }
     }
 
     fn callback(on_item: OnItem) -> Self {
-        Self { on_item: Some(Mutex::new(on_item)), ..Self::queue() }
+        Self { on_item: Some(Mutex::new(on_item)), ..Self::queue(Overflow::Block) }
     }
 
     /// Puts a batch in, or hands it to the application at once. Returns whether it is kept.
@@ -209,11 +221,19 @@ impl Mailbox {
         if state.closed {
             return false;
         }
+        let limit = limits::Limit::of(self.overflow).filter(|_| !credit.is_some_and(|credit| credit.is_share()));
+        if let Some(limit) = limit {
+            state.put_within(batch, limit, own_room);
+            drop(state);
+            self.arrived.notify_one();
+            // What is kept is counted here; the credit goes back.
+            return false;
+        }
         let is_own = batch.from().is_none();
         // What follows a gap and is one too, for the same reason, is told as one: nobody who reads late pays for it.
         if !state.parcels.back_mut().is_some_and(|last| last.batch.merge(&batch)) {
             state.own_bytes += if is_own { batch.bytes() } else { 0 };
-            state.parcels.push_back(Parcel { batch, credit: credit.cloned() });
+            state.parcels.push_back(Parcel { batch, credit: credit.cloned(), messages: 0, _held: None });
         }
         if is_own {
             while state.own_bytes > own_room.map_or(OWN_LIMIT_BYTES, |room| room.share().min(OWN_LIMIT_BYTES))
@@ -249,6 +269,7 @@ impl Mailbox {
         if parcel.batch.from().is_none() {
             state.own_bytes = state.own_bytes.saturating_sub(parcel.batch.bytes());
         }
+        state.uncount(&parcel);
         Some(parcel)
     }
 

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use glue_topics::{Gap, Item, Message, PublishError, SubscribeError};
+use glue_topics::{Gap, Item, Message, PublishError, PublisherOptions, SubscribeError, SubscribeOptions};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -41,6 +41,19 @@ impl Endpoint {
         Ok(TypedPublisher { publisher, scratch: Mutex::default(), kind: PhantomData })
     }
 
+    /// As [`Endpoint::typed_publisher`], with options, see [`Endpoint::publisher_with`].
+    ///
+    /// # Errors
+    /// As [`Endpoint::publisher`].
+    pub fn typed_publisher_with<T, C: Codec>(
+        &self,
+        topic: &str,
+        options: PublisherOptions,
+    ) -> Result<TypedPublisher<T, C>, PublishError> {
+        let publisher = self.publisher_with(topic, C::TYPE_NAME, options)?;
+        Ok(TypedPublisher { publisher, scratch: Mutex::default(), kind: PhantomData })
+    }
+
     /// Subscribes to a topic, or with `#` to all, and decodes what comes by `C` into values of `T`. The topic's type is
     /// [`Codec::TYPE_NAME`]; `#` takes every type.
     ///
@@ -50,7 +63,19 @@ impl Endpoint {
         &self,
         topic: &str,
     ) -> Result<TypedSubscription<T, C>, SubscribeError> {
-        let subscription = self.subscribe(topic, C::TYPE_NAME).await?;
+        self.typed_subscription_from(topic, SubscribeOptions::default()).await
+    }
+
+    /// As [`Endpoint::typed_subscription`], with options, see [`Endpoint::subscribe_from`].
+    ///
+    /// # Errors
+    /// As [`Endpoint::subscribe`].
+    pub async fn typed_subscription_from<T, C: Codec>(
+        &self,
+        topic: &str,
+        options: SubscribeOptions,
+    ) -> Result<TypedSubscription<T, C>, SubscribeError> {
+        let subscription = self.subscribe_from(topic, C::TYPE_NAME, options).await?;
         Ok(TypedSubscription { subscription, kind: PhantomData })
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use glue_net::wire::classic::{self, FRAGMENT_BYTES};
 use glue_net::wire::{put_varint, varint_len};
-use glue_net::{Chain, Content, Instant, Payload};
+use glue_net::{Chain, Content, Instant, Payload, Priority, Skip};
 
 pub(crate) const WHOLE: u8 = 0;
 pub(crate) const PIECE: u8 = 1;
@@ -121,14 +121,21 @@ impl<C: Content> Payload for Fragment<C> {
         self.content.deadline()
     }
 
-    fn expire(&mut self) {
-        self.content.expire();
+    fn skip(&mut self, why: Skip) {
+        self.content.skip(why);
         self.range = 0..self.content.body_len();
     }
 
-    fn overflow(&mut self) {
-        self.content.overflow();
-        self.range = 0..self.content.body_len();
+    fn is_best_effort(&self) -> bool {
+        self.content.is_best_effort()
+    }
+
+    fn is_of_one_with(&self, other: &Self) -> bool {
+        self.message == other.message
+    }
+
+    fn priority(&self) -> Priority {
+        self.content.priority()
     }
 
     fn merge(&mut self, next: &Self) -> bool {

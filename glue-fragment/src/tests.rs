@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use glue_net::wire::classic::Frame;
-use glue_net::{Chain, Content, Instant, Payload, PeerId, Rng};
+use glue_net::{Chain, Content, Instant, Payload, PeerId, Rng, Skip};
 use proptest::prelude::*;
 
 use super::*;
@@ -33,12 +33,9 @@ impl Content for Text {
     fn deadline(&self) -> Option<Instant> {
         None
     }
-    fn expire(&mut self) {
+    fn skip(&mut self, _why: Skip) {
         self.body = Bytes::new();
         self.head = b"skipped".to_vec();
-    }
-    fn overflow(&mut self) {
-        self.expire();
     }
     fn merge(&mut self, _next: &Self) -> bool {
         true
@@ -139,7 +136,7 @@ fn a_notice_of_a_piece_forgets_the_message() {
     let mut joiner = Joiner::new(Config::default());
     assert_eq!(joiner.handle_payload(PEER, encode(&fragments[0])), None);
     assert_eq!(joiner.stats().partials, 1);
-    fragments[1].expire();
+    fragments[1].skip(Skip::Expired);
     let joined = joiner.handle_payload(PEER, encode(&fragments[1]));
     assert_eq!(joined, Some(Joined::Whole { head: Bytes::from_static(b"skipped"), body: Bytes::new() }));
     assert_eq!(joiner.stats(), Stats::default());

@@ -18,6 +18,6 @@ pub use chain::{Chain, FrozenChain, Mark, copy_to};
 pub use gauge::{Gauge, Held};
 pub use id::{EndpointId, Incarnation, NetworkId, ParseEndpointIdError, PeerId};
 pub use node::{Interface, Node, Transmit, Via};
-pub use payload::{Content, Payload};
+pub use payload::{Content, Payload, Priority, Skip};
 pub use rng::Rng;
 pub use time::{Instant, WallClock, WallTime};

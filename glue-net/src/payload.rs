@@ -8,6 +8,35 @@ use bytes::Bytes;
 use crate::wire::classic;
 use crate::{Chain, Instant};
 
+/// Why a payload is not sent (again).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Skip {
+    /// Its time is over.
+    Expired,
+    /// It was lost on the way, and is best effort.
+    Lost,
+    /// There was no room for it.
+    Overflow,
+}
+
+/// Which of what waits for one peer leaves first: all of a class before any of a lower one, but for a small share that
+/// keeps lower ones alive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// What everything has that asks for nothing else.
+    #[default]
+    Normal,
+    /// When nothing else waits.
+    Low,
+}
+
+impl Priority {
+    /// All classes, in the order in which they leave.
+    pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+}
+
 /// Something that transport carries to one peer, reliably, and encodes anew for every transmission.
 pub trait Payload: Sized {
     /// Bytes that [`Payload::encode`] takes, at most.
@@ -23,12 +52,24 @@ pub trait Payload: Sized {
     /// When it expires; `None` never.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Drops the content and becomes a short notice that it was skipped. The notice is carried in its place, so that
-    /// order moves on at the receiver.
-    fn expire(&mut self);
+    /// Drops the content and becomes a short notice that it was skipped, and why. The notice is carried in its place, so
+    /// that order moves on at the receiver. A notice stays as it is.
+    fn skip(&mut self, why: Skip);
 
-    /// As [`Payload::expire`], but because there was no room for it.
-    fn overflow(&mut self);
+    /// Whether it is sent once only: lost on the way, it is skipped. Its notice is reliable.
+    fn is_best_effort(&self) -> bool {
+        false
+    }
+
+    /// Whether it is a piece of the same whole as `other`: without the one, the other is of no use.
+    fn is_of_one_with(&self, _other: &Self) -> bool {
+        false
+    }
+
+    /// Before which others it leaves.
+    fn priority(&self) -> Priority {
+        Priority::Normal
+    }
 
     /// Takes `next`, which was to be sent right after `self`, into `self`; false if they stay two. Only notices merge.
     fn merge(&mut self, next: &Self) -> bool;
@@ -66,11 +107,18 @@ pub trait Content: Clone {
     /// When it expires; `None` never.
     fn deadline(&self) -> Option<Instant>;
 
-    /// Drops the body; the head now says what was skipped.
-    fn expire(&mut self);
+    /// Drops the body; the head now says what was skipped, and why.
+    fn skip(&mut self, why: Skip);
 
-    /// As [`Content::expire`], but because there was no room for it.
-    fn overflow(&mut self);
+    /// See [`Payload::is_best_effort`].
+    fn is_best_effort(&self) -> bool {
+        false
+    }
+
+    /// See [`Payload::priority`].
+    fn priority(&self) -> Priority {
+        Priority::Normal
+    }
 
     /// See [`Payload::merge`].
     fn merge(&mut self, next: &Self) -> bool;
@@ -108,9 +156,7 @@ impl Payload for Bytes {
         None
     }
 
-    fn expire(&mut self) {}
-
-    fn overflow(&mut self) {}
+    fn skip(&mut self, _why: Skip) {}
 
     fn merge(&mut self, _next: &Self) -> bool {
         false

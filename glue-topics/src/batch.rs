@@ -30,20 +30,21 @@ enum Content {
 
 /// The part of a checked bundle that is yet to be read.
 #[derive(Clone, Debug)]
-struct Unread {
-    source: Arc<Source>,
-    messages: Bytes,
+pub(crate) struct Unread {
+    pub(crate) source: Arc<Source>,
+    pub(crate) messages: Bytes,
     /// Of the next message.
-    sequence: u64,
+    pub(crate) sequence: u64,
     /// Of the message before; of the first at the start.
-    timestamp: WallTime,
+    pub(crate) timestamp: WallTime,
     /// From the first message to the one before the next.
     since_first: u64,
-    expiry: Duration,
+    pub(crate) expiry: Duration,
+    pub(crate) arrival: Instant,
     /// No message lives longer, whatever the publisher's clock says: arrival + expiry.
     latest: Instant,
     /// How old the first message was on arrival.
-    age: Duration,
+    pub(crate) age: Duration,
 }
 
 impl Batch {
@@ -77,6 +78,7 @@ impl Batch {
             timestamp: header.timestamp,
             since_first: 0,
             expiry: header.expiry,
+            arrival: age.arrival,
             latest: age.arrival + header.expiry,
             age: age.on_arrival,
         };
@@ -121,14 +123,64 @@ impl Batch {
         }
     }
 
-    /// Drops the messages that are left: a gap with this reason stays. For own messages, whose memory no peer's credit
-    /// bounds.
+    /// Drops the messages that are left: a gap with this reason stays.
     pub fn skip(&mut self, reason: GapReason) {
-        let Content::Messages(queue) = &mut self.content else { return };
-        let Some((first, last)) = queue.front().zip(queue.back()) else { return };
-        let (source, from, to) = (Arc::clone(&first.source), first.sequence_number, last.sequence_number);
+        let Some((source, from)) = self.first() else { return };
+        let to = match &self.content {
+            Content::Messages(queue) => queue.back().map_or(from, |last| last.sequence_number),
+            _ => from + (self.messages_left() as u64).saturating_sub(1),
+        };
         self.content = Content::Gap(Some(Gap { source, from, to, reason }));
         (self.bytes, self.held) = (OVERHEAD_BYTES, None);
+    }
+
+    /// How many messages are left in it, some of which may have expired.
+    #[must_use]
+    pub fn messages_left(&self) -> usize {
+        match &self.content {
+            Content::Bundle(unread) => unread.count(),
+            Content::Gap(_) => 0,
+            Content::Messages(queue) => queue.len(),
+        }
+    }
+
+    /// Takes out the first `count` messages that are left; fewer, if there are not so many.
+    #[must_use]
+    pub fn take_first(&mut self, count: usize) -> Self {
+        let mut front = self.clone();
+        match (&mut front.content, &mut self.content) {
+            (Content::Bundle(front), Content::Bundle(rest)) => {
+                rest.begin_at(rest.sequence + count as u64);
+                front.messages.truncate(front.messages.len() - rest.messages.len());
+            }
+            (Content::Messages(front), Content::Messages(rest)) => {
+                rest.drain(..count.min(rest.len()));
+                front.truncate(count);
+            }
+            _ => {}
+        }
+        front
+    }
+
+    /// Whether both are of one publisher and topic.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let source = |batch: &Self| match &batch.content {
+            Content::Gap(gap) => gap.as_ref().map(|gap| Arc::clone(&gap.source)),
+            _ => batch.source().cloned(),
+        };
+        source(self).zip(source(other)).is_some_and(|(a, b)| Arc::ptr_eq(&a, &b) || a == b)
+    }
+
+    /// The first message that is left: where it comes from, and its number.
+    fn first(&self) -> Option<(Arc<Source>, u64)> {
+        match &self.content {
+            Content::Bundle(unread) if !unread.messages.is_empty() => {
+                Some((Arc::clone(&unread.source), unread.sequence))
+            }
+            Content::Bundle(_) | Content::Gap(_) => None,
+            Content::Messages(queue) => queue.front().map(|first| (Arc::clone(&first.source), first.sequence_number)),
+        }
     }
 
     /// Takes in `next`, which follows, if both are a gap of the same source for the same reason.
@@ -148,6 +200,24 @@ impl Batch {
     #[must_use]
     pub fn has_messages(&self) -> bool {
         matches!(&self.content, Content::Messages(queue) if !queue.is_empty())
+    }
+
+    /// Where the messages that are left in it come from; `None`: there are none.
+    pub(crate) fn source(&self) -> Option<&Arc<Source>> {
+        match &self.content {
+            Content::Bundle(unread) => Some(&unread.source),
+            Content::Gap(_) => None,
+            Content::Messages(queue) => queue.front().map(|message| &message.source),
+        }
+    }
+
+    /// The messages of a bundle, if it is one that was not read to its end.
+    pub(crate) const fn unread(&self) -> Option<&Unread> {
+        if let Content::Bundle(unread) = &self.content { Some(unread) } else { None }
+    }
+
+    pub(crate) const fn is_bundle(&self) -> bool {
+        matches!(self.content, Content::Bundle(_))
     }
 
     /// The peer that sent it; `None` for this endpoint's own messages.
@@ -209,6 +279,14 @@ impl Unread {
         Some(Item::Gap(Gap { source, from, to, reason: GapReason::Expired }))
     }
 
+    fn count(&self) -> usize {
+        let (mut count, mut rest) = (0, &self.messages[..]);
+        while let Some((_, _, after)) = bundle::split_message(rest) {
+            (count, rest) = (count + 1, after);
+        }
+        count
+    }
+
     fn begin_at(&mut self, first: u64) {
         while self.sequence < first
             && let Some((delta, _, rest)) = bundle::split_message(&self.messages)
@@ -222,6 +300,16 @@ impl Unread {
     fn deadline(&self, delta: u64) -> Instant {
         let since_first = Duration::from_nanos(self.since_first.saturating_add(delta));
         (self.latest + since_first - self.age).min(self.latest)
+    }
+
+    /// When the last message expires.
+    pub(crate) fn last_deadline(&self) -> Instant {
+        let (mut since_first, mut messages) = (self.since_first, &self.messages[..]);
+        while let Some((delta, _, rest)) = bundle::split_message(messages) {
+            since_first = since_first.saturating_add(delta);
+            messages = rest;
+        }
+        (self.latest + Duration::from_nanos(since_first) - self.age).min(self.latest)
     }
 
     /// Moves on to what begins `left` bytes before the end.

@@ -18,6 +18,8 @@ pub(crate) struct Post<'a> {
     pub(crate) expiry: Duration,
     pub(crate) sequence: u64,
     pub(crate) payload: Data<'a>,
+    /// False: peers miss it.
+    pub(crate) is_sent: bool,
 }
 
 /// A bundle that messages are still laid into.

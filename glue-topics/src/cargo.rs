@@ -5,6 +5,7 @@
 //!   see `bundle.rs`.
 //! - 2 skip: mark, reason (byte), first and last sequence number (varints), topic (byte string). No body.
 //! - 3, 4, 5: to one peer alone, see `letter.rs`.
+//! - 6, 7: from a cache, see `carried.rs`.
 //!
 //! A mark is flags (bit 0: start, bit 1: named), if any is set the barrier (varint), if both are the splice: first number
 //! that may be given out, first live number, newest subscription (varints). See `run.rs`.
@@ -18,9 +19,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint, varint_len};
-use glue_net::{Chain, Content, Held, Instant};
+use glue_net::{Chain, Content, Held, Instant, Priority, Skip as Why};
 
 use crate::bundle::Bundle;
+use crate::carried::{self, Carried, CarriedHead};
 use crate::letter::{self, AnswerHead, Letter, RequestHead};
 use crate::message::GapReason;
 use crate::name::TopicName;
@@ -34,10 +36,13 @@ pub struct Cargo(Kind);
 
 #[derive(Clone, Debug)]
 enum Kind {
+    /// Boxed, as letters are.
+    Carried(Box<Carried>),
     Bundle {
         bundle: Arc<Bundle>,
         mark: Mark,
         ticket: Option<Arc<Ticket>>,
+        class: Class,
     },
     Classic {
         body: Bytes,
@@ -60,16 +65,28 @@ struct Skip {
     last: u64,
     mark: Mark,
     reason: GapReason,
+    priority: Priority,
+}
+
+/// How a bundle is sent to one peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Class {
+    pub(crate) priority: Priority,
+    pub(crate) best_effort: bool,
 }
 
 impl Cargo {
     /// `ticket`: somebody wants to know whether it arrives.
-    pub(crate) const fn bundle(bundle: Arc<Bundle>, mark: Mark, ticket: Option<Arc<Ticket>>) -> Self {
-        Self(Kind::Bundle { bundle, mark, ticket })
+    pub(crate) const fn bundle(bundle: Arc<Bundle>, mark: Mark, ticket: Option<Arc<Ticket>>, class: Class) -> Self {
+        Self(Kind::Bundle { bundle, mark, ticket, class })
     }
 
     pub(crate) const fn control(number: u64, operations: Bytes) -> Self {
         Self(Kind::Control { number, operations })
+    }
+
+    pub(crate) fn carried(carried: Carried) -> Self {
+        Self(Kind::Carried(Box::new(carried)))
     }
 
     pub(crate) fn letter(letter: Letter) -> Self {
@@ -82,20 +99,29 @@ impl Cargo {
     }
 
     /// Says that the messages from `first` to `last` are not sent.
-    pub(crate) const fn skipped(topic: TopicName, first: u64, last: u64, mark: Mark, reason: GapReason) -> Self {
-        Self(Kind::Skip(Skip { topic, first, last, mark, reason }))
+    pub(crate) const fn skipped(topic: TopicName, (first, last): (u64, u64), mark: Mark, reason: GapReason) -> Self {
+        Self(Kind::Skip(Skip { topic, first, last, mark, reason, priority: Priority::Normal }))
+    }
+
+    /// As urgent as what it stands among.
+    pub(crate) const fn at(mut self, class: Class) -> Self {
+        if let Kind::Skip(skip) = &mut self.0 {
+            skip.priority = class.priority;
+        }
+        self
     }
 
     /// Drops the content of a bundle: subscribers at the peer see a gap with this reason. A classic message becomes
     /// empty. Control stays as it is.
-    pub fn skip(&mut self, reason: GapReason) {
+    pub fn give_up(&mut self, reason: GapReason) {
         match &mut self.0 {
-            Kind::Bundle { bundle, mark, .. } => {
-                let topic = bundle.topic.clone();
+            Kind::Bundle { bundle, mark, class, .. } => {
+                let (topic, priority) = (bundle.topic.clone(), class.priority);
                 let (first, last, mark) = (bundle.first, bundle.last, std::mem::take(mark));
-                self.0 = Kind::Skip(Skip { topic, first, last, mark, reason });
+                self.0 = Kind::Skip(Skip { topic, first, last, mark, reason, priority });
             }
             Kind::Classic { body, held, .. } => (*body, *held) = (Bytes::new(), None),
+            Kind::Carried(carried) => carried.skip(reason == GapReason::Expired),
             Kind::Letter(letter) => letter.skip(reason == GapReason::Expired),
             Kind::Control { .. } | Kind::Skip(_) => {}
         }
@@ -116,6 +142,7 @@ impl Content for Cargo {
                 out.push(CONTROL);
                 put_varint(out, *number);
             }
+            Kind::Carried(carried) => carried.encode_head(now, out),
             Kind::Letter(letter) => letter.encode_head(now, out),
             Kind::Skip(skip) => {
                 out.push(SKIP);
@@ -133,6 +160,7 @@ impl Content for Cargo {
             Kind::Bundle { bundle, mark, .. } => 1 + mark.len() + varint_len(bundle.count()) + MAX_VARINT_BYTES,
             Kind::Classic { .. } => 0,
             Kind::Control { number, .. } => 1 + varint_len(*number),
+            Kind::Carried(carried) => carried.head_len(),
             Kind::Letter(letter) => letter.head_len(),
             Kind::Skip(skip) => {
                 let numbers = varint_len(skip.first) + varint_len(skip.last) + varint_len(skip.topic.len() as u64);
@@ -145,6 +173,7 @@ impl Content for Cargo {
         match &self.0 {
             Kind::Bundle { bundle, .. } => bundle.content.len(),
             Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => body.len(),
+            Kind::Carried(carried) => carried.body_len(),
             Kind::Letter(letter) => letter.body_len(),
             Kind::Skip(_) => 0,
         }
@@ -153,10 +182,8 @@ impl Content for Cargo {
     fn encode_body(&self, range: Range<usize>, out: &mut Chain) {
         match &self.0 {
             Kind::Bundle { bundle, .. } => bundle.content.append_to(range, out),
-            Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => {
-                let range = range.start.min(body.len())..range.end.min(body.len());
-                out.share(body.slice(range));
-            }
+            Kind::Carried(carried) => share(&carried.body(), range, out),
+            Kind::Classic { body, .. } | Kind::Control { operations: body, .. } => share(body, range, out),
             Kind::Letter(letter) => letter.encode_body(range, out),
             Kind::Skip(_) => {}
         }
@@ -167,17 +194,31 @@ impl Content for Cargo {
             Kind::Bundle { bundle, .. } => Some(bundle.deadline),
             // One that has expired is empty, and expires but once.
             Kind::Classic { body, deadline, .. } => (!body.is_empty()).then_some(*deadline),
+            Kind::Carried(carried) => carried.deadline(),
             Kind::Letter(letter) => letter.deadline(),
             Kind::Control { .. } | Kind::Skip(_) => None,
         }
     }
 
-    fn expire(&mut self) {
-        self.skip(GapReason::Expired);
+    fn skip(&mut self, why: Why) {
+        self.give_up(match why {
+            Why::Expired => GapReason::Expired,
+            Why::Lost => GapReason::Lost,
+            Why::Overflow => GapReason::Overflow,
+        });
     }
 
-    fn overflow(&mut self) {
-        self.skip(GapReason::Overflow);
+    fn is_best_effort(&self) -> bool {
+        matches!(self.0, Kind::Bundle { class: Class { best_effort: true, .. }, .. })
+    }
+
+    fn priority(&self) -> Priority {
+        match &self.0 {
+            Kind::Bundle { class, .. } => class.priority,
+            Kind::Skip(skip) => skip.priority,
+            Kind::Control { .. } => Priority::High,
+            Kind::Carried(_) | Kind::Classic { .. } | Kind::Letter(_) => Priority::Normal,
+        }
     }
 
     fn merge(&mut self, next: &Self) -> bool {
@@ -219,6 +260,7 @@ impl Content for Cargo {
 pub(crate) enum Head {
     Answer(AnswerHead),
     Bundle { mark: Mark, count: u64, age: Duration },
+    Carried(CarriedHead),
     Control { number: u64 },
     Request(RequestHead),
     Skip { mark: Mark, reason: GapReason, first: u64, last: u64, topic: Bytes },
@@ -230,6 +272,7 @@ impl Head {
         match reader.u8()? {
             letter::ANSWER => AnswerHead::read(&mut reader).map(Self::Answer),
             kind @ (letter::REQUEST | letter::SHARE) => RequestHead::read(kind, &mut reader).map(Self::Request),
+            kind @ (carried::CARRIED | carried::ABSENT) => CarriedHead::read(kind, &mut reader).map(Self::Carried),
             CONTROL => Ok(Self::Control { number: reader.varint()? }),
             BUNDLE => {
                 let (mark, count) = (Mark::read(&mut reader)?, reader.varint()?);
@@ -245,6 +288,11 @@ impl Head {
             _ => Err(DecodeError::Malformed("kind of cargo")),
         }
     }
+}
+
+fn share(body: &Bytes, range: Range<usize>, out: &mut Chain) {
+    let range = range.start.min(body.len())..range.end.min(body.len());
+    out.share(body.slice(range));
 }
 
 fn micros(duration: Duration) -> u64 {

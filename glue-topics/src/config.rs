@@ -47,9 +47,11 @@ pub struct Config {
     /// Bytes of what all publications keep for those who join later, see [`crate::History`]. Default 24 MiB; any. A
     /// publication whose message would exceed it drops its oldest.
     pub max_history_bytes: usize,
-    /// Topics of peers, each of one publisher, of which it is remembered how far subscriptions with a wish for history have
-    /// come. Default 4,096; any. Each costs about 200 bytes, 1.3 KB with the longest name. Beyond, the oldest is forgotten:
-    /// after its session was lost, its history may come again.
+    /// Bytes of the budgets of all caches of this endpoint. Default 40 MiB; any.
+    pub max_cache_bytes: usize,
+    /// Topics of peers, each of one publisher, of which it is remembered how far subscriptions have come. Default 4,096; any.
+    /// Each costs about 400 bytes, 2.4 KB with the longest name. Beyond, the oldest is forgotten: after its session was lost,
+    /// its history may come again, and what is missing is not told.
     pub max_cursors: usize,
     /// How long a classic message waits for one that may come before it. Default 20 ms; any, 0 delivers as it comes.
     /// The classic wire does not number messages without holes, so a hole is waited for, in vain if nothing was lost.
@@ -111,6 +113,7 @@ impl Default for Config {
             max_held_bundles_per_peer: 131_072,
             max_own_bytes: 12 << 20,
             max_history_bytes: 24 << 20,
+            max_cache_bytes: 40 << 20,
             max_cursors: 4_096,
             classic_hold: Duration::from_millis(20),
             initial_room_bytes: 1_000,

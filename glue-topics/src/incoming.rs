@@ -1,6 +1,7 @@
 //! All that comes from one peer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,10 +14,12 @@ use crate::config::Config;
 use crate::message::GapReason;
 use crate::name::TopicName;
 use crate::names::Names;
+use crate::qos::Offer;
 use crate::run::Mark;
 use crate::sequencer::{Held, Sequencer};
 use crate::stats::Received;
 use crate::stream::{Budget, Part, Piece, Sink, Stream};
+use crate::subscriptions::SubscriptionId;
 
 /// A peer's streams, and the order of its control cargo.
 #[derive(Debug)]
@@ -95,7 +98,12 @@ impl Incoming {
         let part = match bundle::find(count, header.messages) {
             Found::All => {
                 let age = Age { arrival: now, on_arrival: age };
-                Part::Bundle { batch: Batch::of_bundle(Some(sink.peer), source.clone(), &body, &header, age), source }
+                let batch = Batch::of_bundle(Some(sink.peer), Arc::clone(&source), &body, &header, age);
+                // Before its turn: what is missing before it may never come.
+                if sink.caches.is_any() {
+                    sink.caches.put(&source, (first, last), &batch);
+                }
+                Part::Bundle { batch, source }
             }
             Found::Fewer => {
                 sink.stats.bundles_cut += 1;
@@ -120,8 +128,18 @@ impl Incoming {
                 }
             }
             Some(Some(index)) => {
+                if reason == GapReason::Expired && sink.caches.is_any() {
+                    self.cache_skip(index, (first, last), sink);
+                }
                 self.accept(index, Piece { first, last, mark, part: Part::Skip(reason) }, sink);
             }
+        }
+    }
+
+    /// Notes in a cache that messages have expired, if the topic's type is known.
+    fn cache_skip(&self, index: usize, (first, last): (u64, u64), sink: &mut Sink<'_>) {
+        if let Some(source) = self.streams.get(index).and_then(|stream| stream.source.as_ref()) {
+            sink.caches.skip(source, first, last);
         }
     }
 
@@ -157,7 +175,43 @@ impl Incoming {
                 self.drain(index, sink);
             }
         }
-        // Starts of any topic may have waited for this end to be told.
+        self.release_starts(sink);
+    }
+
+    /// The run of a topic that begins next offers this; `None`: it does not begin. Returns whether some subscription is met.
+    pub(crate) fn handle_offer(
+        &mut self,
+        topic: &[u8],
+        offer: Option<Offer>,
+        sink: &mut Sink<'_>,
+    ) -> Option<TopicName> {
+        self.ends_seen += 1;
+        let wanted = self.note_offer(topic, offer, sink);
+        self.release_starts(sink);
+        wanted
+    }
+
+    fn note_offer(&mut self, topic: &[u8], offer: Option<Offer>, sink: &mut Sink<'_>) -> Option<TopicName> {
+        let Some(topic) = topic_name(topic, sink) else {
+            sink.stats.malformed += 1;
+            return None;
+        };
+        let (barrier, known) = (self.ends_seen, self.by_topic.get(&topic).copied());
+        let Some(offer) = offer else {
+            let index = known?;
+            self.streams.get_mut(index)?.audience.set_next_offer(barrier, None);
+            self.settle(index, sink);
+            return None;
+        };
+        let (ids, unmet) = sink.subscriptions.meeting(sink.subscriptions.matching(&topic, None).ids, &offer);
+        unmet.into_iter().for_each(|policy| sink.tell_unmet(&topic, policy));
+        let index = self.stream(topic.as_bytes(), sink)??;
+        self.streams.get_mut(index)?.audience.set_next_offer(barrier, Some(offer));
+        (!ids.is_empty()).then_some(topic)
+    }
+
+    /// Starts of any topic may have waited for an end to be told.
+    fn release_starts(&mut self, sink: &mut Sink<'_>) {
         while self.starting.first().is_some_and(|(barrier, _)| *barrier <= self.ends_seen) {
             let Some((_, topic)) = self.starting.pop_first() else { return };
             if let Some(index) = self.by_topic.get(&topic).copied() {
@@ -172,6 +226,28 @@ impl Incoming {
             stream.give_up(reason, &mut self.budget, sink);
         }
         self.classic.give_up(&mut self.budget, sink);
+    }
+
+    /// Where subscriptions are in a topic.
+    pub(crate) fn places(&self, topic: &str, sink: &Sink<'_>) -> BTreeMap<SubscriptionId, u64> {
+        self.stream_of(topic).map(|stream| stream.places(sink)).unwrap_or_default()
+    }
+
+    pub(crate) fn stream_of(&self, topic: &str) -> Option<&Stream> {
+        self.streams.get(*self.by_topic.get(topic)?)
+    }
+
+    /// A cache tells of a topic.
+    pub(crate) fn set_tracked(&mut self, topic: &str) {
+        let index = self.by_topic.get(topic).copied();
+        index.and_then(|index| self.streams.get_mut(index)).into_iter().for_each(Stream::set_tracked);
+    }
+
+    /// Writes down where subscriptions are, for who brings the rest.
+    pub(crate) fn leave_tracks(&mut self, sink: &mut Sink<'_>) {
+        for stream in &mut self.streams {
+            stream.leave_track(sink);
+        }
     }
 
     /// Keeps what all streams have counted, as the peer is gone.
@@ -268,7 +344,8 @@ impl Incoming {
         }
         self.recent = self.streams.len();
         self.by_topic.insert(topic.clone(), self.recent);
-        self.streams.push(Stream::new(topic));
+        let is_tracked = sink.tracks.has(&sink.life(&topic));
+        self.streams.push(Stream::new(topic, is_tracked));
         Some(Some(self.recent))
     }
 }

@@ -5,23 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_net::{Chain, Instant, PeerId};
+use glue_net::{Chain, Instant, PeerId, Priority};
 
 use crate::batch::{Age, Batch};
 use crate::bundle::{Bundle, Header};
 use crate::config::Config;
 use crate::filter::Filter;
-use crate::history::{History, Wish};
 use crate::message::{Gap, GapReason, Item, Source};
 use crate::name::TopicName;
 use crate::output::Outputs;
 use crate::publications::{PublicationId, PublishError};
+use crate::qos::{PublisherOptions, SubscribeOptions};
+use crate::seek::JOIN;
 use crate::subscriptions::{SubscribeError, SubscriptionId};
 use crate::topics::Topics;
 
 impl Topics {
-    /// As [`Topics::subscribe`], for a subscription that gets `wish` of what was published before: of each publication the
-    /// messages that it keeps ([`History`]) and that have not expired, then what is published from then on; no message
+    /// As [`Topics::subscribe`], with options: what it requests, and what it gets of what was published before. Of that, of
+    /// each publication the messages that it keeps ([`History`]) and that have not expired, then what is published from then on; no message
     /// twice, none out of order, none missing in between.
     ///
     /// # Errors
@@ -31,14 +32,16 @@ impl Topics {
         now: Instant,
         topic: &str,
         type_name: &str,
-        wish: Wish,
+        options: impl Into<SubscribeOptions>,
     ) -> Result<SubscriptionId, SubscribeError> {
-        let id = self.subscribe(topic, type_name)?;
+        let options = options.into();
+        let wish = options.history;
+        let id = self.subscribe_as(topic, type_name, options.request())?;
         let Some(filter) = self.subscriptions.filter(id).cloned().filter(|_| wish.count() > 0) else { return Ok(id) };
         self.subscriptions.set_wish(id, wish.count());
-        for (peer_id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_native()) {
-            peer.declare(&filter, true, true);
-            self.owing.insert(*peer_id);
+        self.declare_wish(&filter);
+        if self.tracks.may_be_filled() {
+            self.tracks.joining.insert(id, now + JOIN);
         }
         for topic in self.publications.matched(&filter) {
             self.deliver_own_history(now, &topic, id, wish.count());
@@ -46,8 +49,8 @@ impl Topics {
         Ok(id)
     }
 
-    /// As [`Topics::publication`], and sets what the topic's publication keeps for those who join later. The last setting
-    /// holds; what is kept stays while the publication is remembered, in use or not.
+    /// As [`Topics::publication`], and sets how the topic's publication is sent, and what it keeps for those who join later.
+    /// The last setting holds; what is kept stays while the publication is remembered, in use or not.
     ///
     /// # Errors
     /// As [`Topics::publication`].
@@ -55,13 +58,37 @@ impl Topics {
         &mut self,
         topic: &str,
         type_name: &str,
-        history: History,
+        options: impl Into<PublisherOptions>,
     ) -> Result<PublicationId, PublishError> {
+        let options = options.into();
         let id = self.publication(topic, type_name)?;
-        if let Some(publication) = self.publications.get_mut(id) {
-            publication.set_history(history, &mut self.outputs, &self.config, &mut self.stats);
+        let Some(publication) = self.publications.get_mut(id) else { return Ok(id) };
+        publication.set_history(options.history, &mut self.outputs, &self.config, &mut self.stats);
+        self.has_terms |= options.deadline.is_some();
+        self.has_priorities |= options.priority != Priority::default();
+        if publication.set_options(&options, &mut self.outputs, &mut self.stats) {
+            self.offer_anew(topic);
         }
         Ok(id)
+    }
+
+    /// What a publication offers has changed: each peer's run ends, and another begins with the new offer.
+    fn offer_anew(&mut self, topic: &str) {
+        let Some(publication) = self.publications.by_topic(topic) else { return };
+        let topic = publication.source.topic_name.clone();
+        let peers: Vec<_> = self.peers.keys().copied().collect();
+        for peer in peers {
+            self.end_run(peer, &topic);
+            self.reconsider(peer, &topic, None);
+        }
+    }
+
+    /// Tells native peers that more is wanted of what a filter matches.
+    pub(crate) fn declare_wish(&mut self, filter: &Filter) {
+        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_native()) {
+            peer.declare(filter, true, true);
+            self.owing.insert(*id);
+        }
     }
 
     /// Notes what a peer wants of history, until it has said all.
@@ -98,9 +125,8 @@ impl Topics {
 
     fn end_run(&mut self, id: PeerId, topic: &TopicName) {
         let Some(publication) = self.publications.by_topic_mut(topic).filter(|old| old.goes_to(id)) else { return };
-        let started = publication.remove(id, &mut self.outputs, &mut self.stats);
-        if let Some(peer) = self.peers.get_mut(&id).filter(|_| started) {
-            peer.end(topic.clone(), publication.next_sequence);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            publication.part(id, peer, &mut self.outputs, &mut self.stats);
             self.owing.insert(id);
         }
     }
@@ -109,7 +135,8 @@ impl Topics {
         let Self { publications, subscriptions, outputs, stats, config, .. } = self;
         let Some(publication) = publications.by_topic_mut(topic) else { return };
         let source = Arc::clone(&publication.source);
-        if !subscriptions.matching(topic, Some(&source.topic_type)).ids.contains(&id) {
+        let matching = subscriptions.matching(topic, Some(&source.topic_type)).ids;
+        if !subscriptions.meeting(matching, &publication.offer()).0.contains(&id) {
             return;
         }
         publication.close(outputs, stats);

@@ -114,6 +114,8 @@ pub enum GapReason {
     Overflow,
     /// The publisher went away while they were under way.
     PublisherGone,
+    /// They were lost on the way, and were best effort ([`crate::Reliability`]).
+    Lost,
     /// They could not be read.
     Malformed,
     /// A reason that only a later version knows.
@@ -127,6 +129,7 @@ impl GapReason {
             2 => Self::Overflow,
             3 => Self::PublisherGone,
             4 => Self::Malformed,
+            5 => Self::Lost,
             other => Self::Other(other),
         }
     }
@@ -137,6 +140,7 @@ impl GapReason {
             Self::Overflow => 2,
             Self::PublisherGone => 3,
             Self::Malformed => 4,
+            Self::Lost => 5,
             Self::Other(byte) => byte,
         }
     }

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use glue_net::{Gauge, Instant, PeerId};
+use glue_net::{EndpointId, Gauge, Instant, PeerId};
 
 use crate::batch::Batch;
 use crate::calls::CallEvent;
@@ -11,6 +12,7 @@ use crate::cargo::Cargo;
 use crate::message::{Gap, GapReason, Message};
 use crate::name::{TopicName, TypeName};
 use crate::presence::TokenEvent;
+use crate::qos::Policy;
 use crate::receipt::Bell;
 use crate::stats::Stats;
 use crate::subscriptions::SubscriptionId;
@@ -36,6 +38,42 @@ pub enum Event {
         peer: PeerId,
         /// See [`crate::Config::max_interest_per_peer`].
         limit: usize,
+    },
+    /// Nothing was published for so long as this endpoint promised not to exceed. Told for each period that goes by, or for
+    /// several together.
+    OfferedDeadlineMissed {
+        /// The topic.
+        topic: TopicName,
+        /// What was promised.
+        period: Duration,
+        /// How many periods went by.
+        count: u64,
+    },
+    /// A publication and subscriptions do not match: less is offered than is requested, and no messages pass between the
+    /// two. Told once for each peer, topic and policy, on both sides.
+    QosMismatch {
+        /// The peer; `None`: both are of this endpoint.
+        peer: Option<PeerId>,
+        /// Its id.
+        id: EndpointId,
+        /// The topic.
+        topic: TopicName,
+        /// What is offered less of.
+        policy: Policy,
+    },
+    /// Nothing came of a publication for so long as subscriptions here requested. Told for each period that goes by, or for
+    /// several together, until a message comes or the peer is gone.
+    RequestedDeadlineMissed {
+        /// The publisher; `None`: this endpoint.
+        peer: Option<PeerId>,
+        /// Its id.
+        id: EndpointId,
+        /// The topic.
+        topic: TopicName,
+        /// What was requested.
+        period: Duration,
+        /// How many periods went by.
+        count: u64,
     },
     /// A [`crate::Receipt`] has learned something.
     ReceiptChanged,

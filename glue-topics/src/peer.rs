@@ -6,17 +6,21 @@ use glue_net::wire::classic::Codec;
 use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
 
 use crate::cargo::Cargo;
+use crate::catalogue::Exchange;
 use crate::config::Config;
-use crate::control::{put_asked, put_end, put_subscribe, put_subscribe_from, put_unsubscribe};
+use crate::control::{
+    put_asked, put_end, put_offer, put_subscribe, put_subscribe_as, put_subscribe_from, put_unsubscribe,
+};
 use crate::filter::Filter;
 use crate::incoming::Incoming;
 use crate::interest::Interest;
-use crate::name::{EndpointName, TopicName, TypeName};
+use crate::name::{EndpointName, TopicName};
 use crate::names::Names;
 use crate::output::Outputs;
 use crate::presence::{PeerPresence, Presence};
+use crate::qos::Offer;
 use crate::serving::Desk;
-use crate::subscriptions::{SubscriptionId, Subscriptions};
+use crate::subscriptions::{Declared, SubscriptionId, Subscriptions};
 
 /// What discovery knows of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub(crate) struct Peer {
     pub(crate) reachable: bool,
     /// Whether it gets what is published, see [`crate::Topics::set_served`].
     pub(crate) served: bool,
+    /// Whether its queue is so long that publishers wait for it, see [`crate::Topics::set_congested`].
+    pub(crate) congested: bool,
     /// Bytes of body that one datagram to it carries.
     pub(crate) room: usize,
     pub(crate) interest: Interest,
@@ -60,8 +66,8 @@ pub(crate) struct Peer {
     pub(crate) presence: PeerPresence,
     /// Filters that it is to be told of, and whether it knows them.
     undeclared: BTreeMap<Filter, bool>,
-    /// Ends that it is to be told of.
-    ends: Vec<(TopicName, u64)>,
+    /// Ends of runs, and offers for the next, that it is to be told of.
+    ends: Vec<(TopicName, Told)>,
     ends_sent: u64,
     /// Our newest subscription whose wish for history it was told.
     told_wishes: SubscriptionId,
@@ -73,6 +79,15 @@ pub(crate) struct Peer {
     pub(crate) desk: Desk,
     /// Services that it offers.
     pub(crate) offers: usize,
+    /// Caches here and there.
+    pub(crate) exchange: Exchange,
+}
+
+/// What is told of a topic between its runs.
+#[derive(Debug)]
+enum Told {
+    End(u64),
+    Offer(Option<Offer>),
 }
 
 impl Peer {
@@ -84,6 +99,7 @@ impl Peer {
             wire: facts.wire,
             reachable: true,
             served: true,
+            congested: false,
             room: config.initial_room_bytes,
             interest: Interest::default(),
             names: Names::new(names, config.max_names_bytes),
@@ -99,6 +115,7 @@ impl Peer {
             next_control: 0,
             desk: Desk::default(),
             offers: 0,
+            exchange: Exchange::default(),
         }
     }
 
@@ -127,7 +144,18 @@ impl Peer {
     /// Notes that it gets no more of this run of a topic.
     pub(crate) fn end(&mut self, topic: TopicName, next: u64) {
         self.ends_sent += 1;
-        self.ends.push((topic, next));
+        self.ends.push((topic, Told::End(next)));
+    }
+
+    /// Notes what is offered in the run of a topic that begins next; `None`: it does not begin. It counts as an end.
+    pub(crate) fn offer(&mut self, topic: TopicName, offer: Option<Offer>) {
+        self.ends_sent += 1;
+        self.ends.push((topic, Told::Offer(offer)));
+    }
+
+    /// Whether it gets what a publication offers now.
+    pub(crate) const fn serves(&self, best_effort: bool) -> bool {
+        self.served && !(best_effort && self.congested)
     }
 
     /// How many ends it was told, or is to be told.
@@ -141,9 +169,12 @@ impl Peer {
         let (subscriptions, presence) = ours;
         let mut body = Vec::new();
         let ends = std::mem::take(&mut self.ends);
-        for (topic, next) in ends {
+        for (topic, told) in ends {
             self.reserve(id, topic.len(), &mut body, outputs);
-            put_end(&topic, next, &mut body);
+            match told {
+                Told::End(next) => put_end(&topic, next, &mut body),
+                Told::Offer(offer) => put_offer(&topic, offer.as_ref(), &mut body),
+            }
         }
         let filters = if self.reachable { std::mem::take(&mut self.undeclared) } else { BTreeMap::new() };
         let wishes = subscriptions.wishes_after(self.told_wishes);
@@ -152,11 +183,16 @@ impl Peer {
             let wish = wishes.get(&filter).copied().unwrap_or(0);
             has_asked |= wish > 0;
             let declared = subscriptions.declared(&filter);
-            let len = filter.as_str().len() + declared.as_ref().map_or(0, |name: &TypeName| name.len());
+            let len = filter.as_str().len() + declared.as_ref().map_or(0, |declared| declared.type_name.len());
             self.reserve(id, len, &mut body, outputs);
             match declared {
-                Some(type_name) if wish > 0 => put_subscribe_from(filter.as_str(), &type_name, wish, &mut body),
-                Some(type_name) => put_subscribe(filter.as_str(), &type_name, &mut body),
+                Some(Declared { type_name, request }) if !request.is_default() => {
+                    put_subscribe_as(filter.as_str(), &type_name, wish, &request, &mut body);
+                }
+                Some(Declared { type_name, .. }) if wish > 0 => {
+                    put_subscribe_from(filter.as_str(), &type_name, wish, &mut body);
+                }
+                Some(Declared { type_name, .. }) => put_subscribe(filter.as_str(), &type_name, &mut body),
                 None => put_unsubscribe(filter.as_str(), &mut body),
             }
         }
@@ -188,6 +224,6 @@ impl Peer {
 }
 
 /// What an operation takes besides names, at most: its kind, two lengths and a number.
-const OPERATION_BYTES: usize = 21;
+const OPERATION_BYTES: usize = 32;
 /// Control bodies stay below it, to fit a datagram on any path (1,200 bytes, less envelope and head).
 const CONTROL_BYTES: usize = 1_000;

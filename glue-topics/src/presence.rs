@@ -240,6 +240,7 @@ impl Topics {
     pub(crate) fn set_there(&mut self, id: PeerId, there: bool) -> bool {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.presence.is_there != there) else { return false };
         peer.presence.is_there = there;
+        self.tracks.touch_all();
         for token in &peer.presence.tokens {
             self.presence.set(peer.holder(token.clone()), there);
         }

@@ -1,20 +1,23 @@
 //! One topic that this endpoint publishes: who gets it, and the bundle that is being laid.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use glue_net::PeerId;
 use glue_net::wire::classic::{self, Codec};
+use glue_net::{PeerId, Priority};
 
 use crate::bundle::{self, Bundle, OpenBundle, Post};
-use crate::cargo::Cargo;
+use crate::cache;
+use crate::cargo::{Cargo, Class};
 use crate::config::Config;
 use crate::history::{History, Store};
 use crate::message::{GapReason, Message, Source};
 use crate::name::TopicName;
 use crate::output::Outputs;
 use crate::peer::{Peer, Wire};
-use crate::receipt::Receipt;
+use crate::qos::{Offer, Policy, PublisherOptions};
+use crate::receipt::{Receipt, Ticket};
 use crate::run::{Mark, Splice};
 use crate::stats::{Stats, TopicStats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
@@ -35,6 +38,8 @@ pub(crate) struct Publication {
     pub(crate) listed: bool,
     /// Of the message that is being published.
     receipt: Option<Receipt>,
+    /// Peers that cache it, and how much one message may take there.
+    cachers: BTreeMap<PeerId, u64>,
     /// No group wanted it when the groups had this version.
     pub(crate) without_groups: Option<u64>,
     names: Vec<u8>,
@@ -51,6 +56,17 @@ pub(crate) struct Publication {
     told_mismatch: BTreeSet<PeerId>,
     /// What is kept for those who join later.
     store: Option<Store>,
+    offer: Offer,
+    priority: Priority,
+    /// Offers that peers were told for a run that has not begun, by the barrier that it is to have. A peer that comes and goes
+    /// is not told again: so it can not make us tell it without end.
+    told: BTreeMap<PeerId, (u64, Offer)>,
+    /// The longest that a message lives.
+    lifespan: Option<Duration>,
+    /// The peers of `reachable` that publishers wait for.
+    awaited: Vec<PeerId>,
+    /// What own subscriptions request more of than is offered, until it is told.
+    unmet_here: Option<Policy>,
 }
 
 #[derive(Debug)]
@@ -67,6 +83,7 @@ struct Target {
     started: bool,
     /// Where its run stands, if it ever asked for history.
     splice: Option<Splice>,
+    best_effort: bool,
 }
 
 impl Target {
@@ -102,6 +119,7 @@ impl Publication {
             counts: TopicStats::default(),
             listed: false,
             receipt: None,
+            cachers: BTreeMap::new(),
             without_groups: None,
             open: None,
             last_len: 0,
@@ -113,6 +131,12 @@ impl Publication {
             local_version: None,
             told_mismatch: BTreeSet::new(),
             store: None,
+            offer: Offer::default(),
+            priority: Priority::default(),
+            told: BTreeMap::new(),
+            lifespan: None,
+            awaited: Vec::new(),
+            unmet_here: None,
         }
     }
 
@@ -144,11 +168,11 @@ impl Publication {
         stats.bundles_sent += 1;
         self.note_missed(bundle.first, bundle.last, stats);
         self.counts.copies += bundle.count() * self.native.iter().filter(|target| target.served).count() as u64;
-        let (bundle, receipt) = (Arc::new(bundle), self.receipt.as_ref());
+        let (bundle, receipt, priority) = (Arc::new(bundle), self.receipt.as_ref(), self.priority);
         for target in self.native.iter_mut().filter(|target| target.served) {
-            let mark = target.mark();
-            let ticket = receipt.map(|receipt| Arc::new(receipt.ticket(bundle.content.len())));
-            outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), mark, ticket)));
+            let (mark, class) = (target.mark(), Class { priority, best_effort: target.best_effort });
+            let ticket = receipt.map(|receipt| ticket(receipt, &self.cachers, target.peer, bundle.content.len()));
+            outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), mark, ticket, class)));
         }
         if let Some(store) = &mut self.store {
             stats.history_dropped += store.push(&bundle);
@@ -157,9 +181,15 @@ impl Publication {
     }
 
     /// The next message stands alone in its bundle, and `receipt` learns who gets it, until [`Publication::confirmed`].
-    pub(crate) fn confirm(&mut self, receipt: Receipt, outputs: &mut Outputs, stats: &mut Stats) {
+    pub(crate) fn confirm(
+        &mut self,
+        receipt: Receipt,
+        cachers: BTreeMap<PeerId, u64>,
+        outputs: &mut Outputs,
+        stats: &mut Stats,
+    ) {
         self.close(outputs, stats);
-        self.receipt = Some(receipt);
+        (self.receipt, self.cachers) = (Some(receipt), cachers);
     }
 
     /// The message was published.
@@ -178,17 +208,85 @@ impl Publication {
             self.close(outputs, stats);
             self.renew(id, peer, outputs, stats);
         }
-        if peer.served { self.tell_missed(id, outputs) } else { 0 }
+        self.tell_missed(id, outputs)
     }
 
-    /// Tells a native peer which messages it did not get; returns how many.
+    /// Tells a native peer that is served which messages it did not get; returns how many.
     fn tell_missed(&mut self, id: PeerId, outputs: &mut Outputs) -> u64 {
+        let is_served = self.native.iter().any(|target| target.peer == id && target.served);
+        if is_served { self.tell_all_missed(id, outputs) } else { 0 }
+    }
+
+    fn tell_all_missed(&mut self, id: PeerId, outputs: &mut Outputs) -> u64 {
         let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return 0 };
         let Some(first) = target.missed.take() else { return 0 };
-        let (mark, topic) = (target.mark(), self.source.topic_name.clone());
-        let skipped = Cargo::skipped(topic, first, self.next_sequence - 1, mark, GapReason::Overflow);
-        outputs.cargo.push_back((id, skipped));
+        self.skip(id, first, outputs);
         self.next_sequence - first
+    }
+
+    /// Tells a native peer that it does not get what was published from `first` on.
+    fn skip(&mut self, id: PeerId, first: u64, outputs: &mut Outputs) {
+        let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return };
+        let (mark, topic) = (target.mark(), self.source.topic_name.clone());
+        let class = Class { priority: self.priority, best_effort: false };
+        let skipped = Cargo::skipped(topic, (first, self.next_sequence - 1), mark, GapReason::Overflow).at(class);
+        outputs.cargo.push_back((id, skipped));
+    }
+
+    /// The message that was numbered last is not sent: there is no memory for it, and it is best effort.
+    pub(crate) fn skip_last(&mut self, outputs: &mut Outputs, stats: &mut Stats) {
+        self.close(outputs, stats);
+        let last = self.next_sequence - 1;
+        self.note_missed(last, last, stats);
+        for peer in self.native_peers().collect::<Vec<_>>() {
+            stats.skipped += 1;
+            self.skip(peer, last, outputs);
+        }
+    }
+
+    /// Sets how it is sent; returns whether something else is offered than before.
+    pub(crate) fn set_options(&mut self, options: &PublisherOptions, outputs: &mut Outputs, stats: &mut Stats) -> bool {
+        self.close(outputs, stats);
+        self.priority = options.priority;
+        self.lifespan = options.lifespan;
+        self.local_version = None;
+        std::mem::replace(&mut self.offer, options.offer()) != self.offer
+    }
+
+    pub(crate) const fn offer(&self) -> Offer {
+        self.offer
+    }
+
+    pub(crate) const fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    pub(crate) const fn lifespan(&self) -> Option<Duration> {
+        self.lifespan
+    }
+
+    /// Of the peers that get it and can be reached, those that publishers wait for.
+    pub(crate) fn awaited(&self) -> &[PeerId] {
+        &self.awaited
+    }
+
+    /// What own subscriptions request more of than is offered, once; and how often a message is promised.
+    pub(crate) const fn terms_here(&mut self) -> (Option<Policy>, Option<Duration>) {
+        (self.unmet_here.take(), self.offer.deadline)
+    }
+
+    /// Whether nothing that a peer loses of it is sent again.
+    pub(crate) fn is_best_effort_to(&self, id: PeerId) -> bool {
+        self.native.iter().any(|target| target.peer == id && target.best_effort)
+            || (self.offer.is_best_effort() && self.classic.iter().any(|target| target.peer == id))
+    }
+
+    /// A native peer that gets it wants, or does not want, that what is lost is sent again.
+    pub(crate) fn set_best_effort(&mut self, id: PeerId, best_effort: bool, outputs: &mut Outputs) {
+        let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return };
+        if std::mem::replace(&mut target.best_effort, best_effort) != best_effort {
+            self.recompute(outputs);
+        }
     }
 
     /// Encodes the message for classic peers, once for each codec that they use.
@@ -240,7 +338,8 @@ impl Publication {
     fn deliver_here(&mut self, post: &Post<'_>, subscriptions: &Subscriptions, outputs: &mut Outputs, limit: usize) {
         if self.local_version != Some(subscriptions.version()) {
             let source = &self.source;
-            self.local = subscriptions.matching(&source.topic_name, Some(&source.topic_type)).ids;
+            let matching = subscriptions.matching(&source.topic_name, Some(&source.topic_type)).ids;
+            (self.local, self.unmet_here) = subscriptions.meeting(matching, &self.offer);
             self.local_version = Some(subscriptions.version());
         }
         if self.local.is_empty() {
@@ -311,15 +410,20 @@ impl Publication {
     }
 
     /// The native peer gets what is published from now on, and of what is kept the last `wish` messages.
-    pub(crate) fn add(&mut self, id: PeerId, peer: &Peer, wish: u64, outputs: &mut Outputs, stats: &mut Stats) {
+    pub(crate) fn add(&mut self, id: PeerId, peer: &Peer, terms: Terms, outputs: &mut Outputs, stats: &mut Stats) {
         self.close(outputs, stats);
-        let (reachable, served, room, barrier) = (peer.reachable, peer.served, peer.room, peer.ends_sent());
+        let Terms { wish, best_effort } = terms;
+        let (reachable, room) = (peer.reachable, peer.room);
+        let barrier = self.told.get(&id).map_or_else(|| peer.ends_sent(), |(barrier, _)| *barrier);
+        let served = peer.serves(best_effort);
         let live = self.next_sequence;
         let begin = self.store.as_ref().map_or(live, |store| store.begin(wish, live));
         let splice = (peer.asked > SubscriptionId::default()).then_some(Splice { begin, live, asked: peer.asked });
-        let mut target = Target { peer: id, reachable, served, missed: None, room, barrier, started: false, splice };
+        let (missed, started) = (None, false);
+        let mut target = Target { peer: id, reachable, served, missed, room, barrier, started, splice, best_effort };
         if begin < live && served {
-            self.counts.copies += replay(&self.source.topic_name, self.store.as_ref(), &mut target, outputs);
+            let class = Class { priority: self.priority, best_effort };
+            self.counts.copies += replay(&self.source.topic_name, self.store.as_ref(), &mut target, class, outputs);
         } else if begin < live {
             stats.skipped += live - begin;
             target.missed = Some(begin);
@@ -355,14 +459,34 @@ impl Publication {
         self.store.as_mut()
     }
 
-    /// The native peer gets no more. Returns whether it got anything: then it has to be told the end.
-    pub(crate) fn remove(&mut self, id: PeerId, outputs: &mut Outputs, stats: &mut Stats) -> bool {
+    /// What is offered in the run of a native peer that begins next is told, unless it was, or goes without saying.
+    pub(crate) fn tell_offer(&mut self, id: PeerId, peer: &mut Peer) -> bool {
+        let told = self.told.get(&id).map(|(_, offer)| *offer);
+        let goes_without_saying = self.offer.is_default() && !peer.interest.has_requests() && told.is_none();
+        if goes_without_saying || told == Some(self.offer) {
+            return false;
+        }
+        peer.offer(self.source.topic_name.clone(), Some(self.offer));
+        self.told.insert(id, (peer.ends_sent(), self.offer));
+        true
+    }
+
+    /// The native peers that were told of a run that has not begun, and never will.
+    pub(crate) fn take_told(&mut self) -> impl Iterator<Item = PeerId> + use<> {
+        std::mem::take(&mut self.told).into_keys()
+    }
+
+    /// The native peer gets no more; if it got anything it is told the end.
+    pub(crate) fn part(&mut self, id: PeerId, peer: &mut Peer, outputs: &mut Outputs, stats: &mut Stats) {
         self.close(outputs, stats);
-        self.tell_missed(id, outputs);
+        self.tell_all_missed(id, outputs);
         let started = self.native.iter().any(|target| target.peer == id && target.started);
         self.native.retain(|target| target.peer != id);
         self.recompute(outputs);
-        started
+        if started {
+            self.told.remove(&id);
+            peer.end(self.source.topic_name.clone(), self.next_sequence);
+        }
     }
 
     /// Closes the publication for good: what peers have missed is told before its end is.
@@ -370,13 +494,13 @@ impl Publication {
         self.close(outputs, stats);
         let missing: Vec<_> = self.native.iter().filter(|target| target.missed.is_some()).map(|t| t.peer).collect();
         for peer in missing {
-            self.tell_missed(peer, outputs);
+            self.tell_all_missed(peer, outputs);
         }
     }
 
-    /// The native peers that got something since they became interested.
-    pub(crate) fn started(&self) -> impl Iterator<Item = PeerId> + '_ {
-        self.native.iter().filter(|target| target.started).map(|target| target.peer)
+    /// All native peers that get it, served or not.
+    pub(crate) fn targets(&self) -> Vec<PeerId> {
+        self.native.iter().map(|target| target.peer).collect()
     }
 
     /// Takes over how a peer is reached, and that a classic one is there.
@@ -384,11 +508,13 @@ impl Publication {
         match peer.wire {
             Wire::Classic(codec) => {
                 self.classic.retain(|target| target.peer != id);
-                self.classic.push(ClassicTarget { peer: id, reachable: peer.reachable, served: peer.served, codec });
+                let (reachable, served) = (peer.reachable, peer.serves(self.offer.is_best_effort()));
+                self.classic.push(ClassicTarget { peer: id, reachable, served, codec });
             }
             Wire::Native => {
                 let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return };
-                (target.reachable, target.served, target.room) = (peer.reachable, peer.served, peer.room);
+                target.served = peer.serves(target.best_effort);
+                (target.reachable, target.room) = (peer.reachable, peer.room);
             }
         }
         self.recompute(outputs);
@@ -402,6 +528,7 @@ impl Publication {
         self.native.retain(|target| target.peer != id);
         self.classic.retain(|target| target.peer != id);
         self.told_mismatch.remove(&id);
+        self.told.remove(&id);
         self.recompute(outputs);
         if self.store.is_some() {
             return;
@@ -425,21 +552,38 @@ impl Publication {
         let classic = self.classic.iter().map(|target| (target.peer, target.reachable && target.served));
         let reachable: Vec<_> = native.chain(classic).filter(|(_, gets)| *gets).map(|(peer, _)| peer).collect();
         outputs.interest_changed |= reachable != self.reachable;
+        let awaits = |id: &&PeerId| !self.is_best_effort_to(**id);
+        self.awaited = reachable.iter().filter(awaits).copied().collect();
         self.reachable = reachable;
     }
 }
 
+/// On which terms a native peer gets a publication.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    /// So many messages of what is kept.
+    pub(crate) wish: u64,
+    pub(crate) best_effort: bool,
+}
+
+/// Of a peer that gets a message whose publisher wants to know.
+#[cold]
+fn ticket(receipt: &Receipt, cachers: &BTreeMap<PeerId, u64>, peer: PeerId, len: usize) -> Arc<Ticket> {
+    let is_cached = cachers.get(&peer).is_some_and(|budget| *budget >= (len + cache::OVERHEAD_BYTES) as u64);
+    Arc::new(receipt.ticket(len, is_cached))
+}
+
 /// Queues what is kept for a peer, and says what is no longer there; returns how many messages.
-fn replay(topic: &TopicName, store: Option<&Store>, target: &mut Target, outputs: &mut Outputs) -> u64 {
+fn replay(topic: &TopicName, store: Option<&Store>, target: &mut Target, class: Class, outputs: &mut Outputs) -> u64 {
     let Some((store, Splice { begin, live, .. })) = store.zip(target.splice) else { return 0 };
     let (mut at, mut count) = (begin, 0);
     // What is missing in between has expired: what is over a limit, or superseded, is older than what is kept.
-    let skipped = |from, to, mark| Cargo::skipped(topic.clone(), from, to, mark, GapReason::Expired);
+    let skipped = |from, to, mark| Cargo::skipped(topic.clone(), (from, to), mark, GapReason::Expired).at(class);
     for bundle in store.from(begin) {
         if at < bundle.first {
             outputs.cargo.push_back((target.peer, skipped(at, bundle.first - 1, target.mark())));
         }
-        outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(bundle), target.mark(), None)));
+        outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(bundle), target.mark(), None, class)));
         at = bundle.last + 1;
         count += bundle.count();
     }

@@ -1,16 +1,20 @@
 //! What the application publishes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use glue_net::{Instant, PeerId, WallTime};
+use glue_net::{Instant, PeerId, Priority, WallTime};
 
 use crate::bundle::Post;
+use crate::deadlines::Promise;
 use crate::interest::Wanted;
 use crate::message::{Data, Source};
+use crate::mismatches::Side;
 use crate::name::{TopicName, TypeName};
 use crate::output::Event;
-use crate::publication::Publication;
+use crate::publication::{Publication, Terms};
 use crate::publications::{PublicationId, PublishError};
+use crate::qos::{Offer, Policy};
 use crate::receipt::Receipt;
 use crate::topics::Topics;
 
@@ -71,7 +75,22 @@ impl Topics {
         payload: impl Into<Data<'a>>,
     ) -> Result<u64, PublishError> {
         let payload = payload.into();
-        self.publish_post(id, Post { now, wall, expiry, sequence: 0, payload })
+        self.publish_post(id, Post { now, wall, expiry, sequence: 0, payload, is_sent: true })
+    }
+
+    /// As [`Topics::publish`], when there is no memory for a message that is best effort: peers miss it.
+    ///
+    /// # Errors
+    /// As [`Topics::publish`].
+    pub fn publish_unsent<'a>(
+        &mut self,
+        now: Instant,
+        wall: WallTime,
+        id: PublicationId,
+        expiry: Duration,
+        payload: impl Into<Data<'a>>,
+    ) -> Result<u64, PublishError> {
+        self.publish_post(id, Post { now, wall, expiry, sequence: 0, payload: payload.into(), is_sent: false })
     }
 
     /// As [`Topics::publish`], and tells who gets it. The message leaves in a bundle of its own.
@@ -88,7 +107,10 @@ impl Topics {
     ) -> Result<Receipt, PublishError> {
         let publication = self.publications.get_mut(id).ok_or(PublishError::Unknown)?;
         let receipt = Receipt::new(publication.next_sequence, &self.outputs.bell);
-        publication.confirm(receipt.clone(), &mut self.outputs, &mut self.stats);
+        let topic = &publication.source.topic_name;
+        let cachers = self.tracks.cachers.iter();
+        let cachers = cachers.filter_map(|id| Some((*id, self.peers.get(id)?.exchange.budget_for(topic)?))).collect();
+        publication.confirm(receipt.clone(), cachers, &mut self.outputs, &mut self.stats);
         let result = self.publish(now, wall, id, expiry, payload);
         if let Some(publication) = self.publications.get_mut(id) {
             publication.confirmed(&mut self.outputs, &mut self.stats);
@@ -102,13 +124,14 @@ impl Topics {
         self.publications.close_listed(|publication| publication.close(outputs, stats));
     }
 
-    /// Closes the open bundles that go to a peer for which `is_hungry`: it has nothing else to be sent, so that waiting
-    /// for a full bundle would only cost time. Returns whether there was one.
-    pub fn close_bundles_for(&mut self, mut is_hungry: impl FnMut(PeerId) -> bool) -> bool {
+    /// Closes the open bundles that go to a peer for which `is_hungry`: it has nothing else to be sent that is as urgent, so
+    /// that waiting for a full bundle would only cost time. Returns whether there was one.
+    pub fn close_bundles_for(&mut self, mut is_hungry: impl FnMut(PeerId, Priority) -> bool) -> bool {
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
         let mut closed = false;
         self.publications.close_listed(|publication| {
-            if publication.has_open() && publication.native_peers().any(&mut is_hungry) {
+            let priority = publication.priority();
+            if publication.has_open() && publication.native_peers().any(|peer| is_hungry(peer, priority)) {
                 publication.close(outputs, stats);
                 closed = true;
             }
@@ -126,6 +149,30 @@ impl Topics {
     #[must_use]
     pub fn interested(&self, id: PublicationId) -> &[PeerId] {
         self.publications.get(id).map_or(&[], Publication::interested)
+    }
+
+    /// Of these, the peers that the publication's publishers wait for: none, if it is best effort.
+    #[must_use]
+    pub fn awaited(&self, id: PublicationId) -> &[PeerId] {
+        self.publications.get(id).map_or(&[], Publication::awaited)
+    }
+
+    /// Whether what is lost of a publication is not sent again.
+    #[must_use]
+    pub fn is_best_effort(&self, id: PublicationId) -> bool {
+        self.publications.get(id).is_some_and(|publication| publication.offer().is_best_effort())
+    }
+
+    /// How urgent a publication is.
+    #[must_use]
+    pub fn priority(&self, id: PublicationId) -> Priority {
+        self.publications.get(id).map_or_else(Priority::default, Publication::priority)
+    }
+
+    /// Whether some publication ever was more or less urgent than others.
+    #[must_use]
+    pub const fn has_priorities(&self) -> bool {
+        self.has_priorities
     }
 
     /// Counts that a publish is refused, or has to wait, as a subscriber's queue is full.
@@ -150,12 +197,17 @@ impl Topics {
         if post.expiry.is_zero() {
             return Err(PublishError::NoLifetime);
         }
+        if let Some(lifespan) = publication.lifespan() {
+            post.expiry = post.expiry.min(lifespan);
+        }
         post.sequence = publication.next_sequence;
         publication.next_sequence += 1;
         publication.counts.published_bytes += len as u64;
         self.stats.published += 1;
         let is_kept = publication.store_mut().map(|store| store.note(post.sequence, len == 0)).is_some();
-        if is_kept || publication.has_served() {
+        if !post.is_sent {
+            publication.skip_last(&mut self.outputs, &mut self.stats);
+        } else if is_kept || publication.has_served() {
             publication.lay(&post, &mut self.outputs, &mut self.stats);
         } else {
             publication.note_missed(post.sequence, post.sequence, &mut self.stats);
@@ -163,14 +215,43 @@ impl Topics {
         if publication.has_classic() {
             publication.send_classic(&post, &mut self.outputs);
         }
+        let before = self.outputs.deliveries.len();
         publication.deliver(&post, &self.subscriptions, &mut self.outputs, self.config.max_own_bytes);
+        let terms = if self.has_terms { publication.terms_here() } else { (None, None) };
         if publication.has_open() && !std::mem::replace(&mut publication.listed, true) {
             self.publications.list(id);
         }
         if self.calls.groups.is_any() {
             self.share(id, &post);
         }
+        if self.has_terms {
+            self.note_published(post.now, id, terms, before);
+        }
         Ok(post.sequence)
+    }
+
+    /// A message of a publication was published that has a deadline, or that own subscriptions have requests for.
+    #[cold]
+    fn note_published(
+        &mut self,
+        now: Instant,
+        id: PublicationId,
+        (unmet, period): (Option<Policy>, Option<Duration>),
+        before: usize,
+    ) {
+        // It may have joined the delivery before it.
+        self.note_deliveries(now, before.saturating_sub(1));
+        let Some(publication) = self.publications.get(id) else { return };
+        let topic = publication.source.topic_name.clone();
+        if let Some(period) = period {
+            self.stats.deadlines_refused += u64::from(!self.deadlines.arm(now, &topic, Promise::Given, period));
+        }
+        let Some(policy) = unmet else { return };
+        self.stats.qos_mismatches += 1;
+        if self.mismatches.note(None, Side::Ours, &topic, policy) {
+            let event = Event::QosMismatch { peer: None, id: self.id, topic, policy };
+            self.outputs.tell(event, self.config.max_events, &mut self.stats);
+        }
     }
 
     /// The type of the topic's publication, if one is in use.
@@ -204,9 +285,15 @@ impl Topics {
         publication.end(&mut self.outputs, &mut self.stats);
         let topic = &publication.source.topic_name;
         self.ledger.add(topic, publication.stats(), self.config.max_counted_topics);
-        for id in publication.started() {
+        for id in publication.targets() {
             if let Some(peer) = self.peers.get_mut(&id) {
-                peer.end(publication.source.topic_name.clone(), publication.next_sequence);
+                publication.part(id, peer, &mut self.outputs, &mut self.stats);
+                self.owing.insert(id);
+            }
+        }
+        for id in publication.take_told() {
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.offer(publication.source.topic_name.clone(), None);
                 self.owing.insert(id);
             }
         }
@@ -234,25 +321,52 @@ impl Topics {
             publication.renew(id, peer, outputs, stats);
             return;
         }
-        let source = &publication.source;
+        let (source, offer) = (Arc::clone(&publication.source), publication.offer());
+        let has_requests = peer.interest.has_requests();
         let wanted = match added {
-            Some(added) if added.takes(&source.topic_type) => Wanted::Yes,
-            _ => peer.interest.wants(&source.topic_name, &source.topic_type),
+            Some(added) if !has_requests && added.takes(&source.topic_type) => Wanted::Yes,
+            _ => peer.interest.wants(&source.topic_name, &source.topic_type, &offer),
         };
         let goes = publication.goes_to(id);
-        if wanted == Wanted::Yes && !goes {
-            publication.add(id, peer, wish, outputs, stats);
-        } else if wanted != Wanted::Yes && goes && publication.remove(id, outputs, stats) {
-            peer.end(publication.source.topic_name.clone(), publication.next_sequence);
+        if matches!(wanted, Wanted::Yes | Wanted::BestEffort) {
+            let best_effort = wanted == Wanted::BestEffort || offer.is_best_effort();
+            if goes {
+                publication.set_best_effort(id, best_effort, outputs);
+                return;
+            }
+            if publication.tell_offer(id, peer) {
+                self.owing.insert(id);
+            }
+            publication.add(id, peer, Terms { wish, best_effort }, outputs, stats);
+        } else if goes {
+            publication.part(id, peer, outputs, stats);
             self.owing.insert(id);
         }
-        if let Wanted::Mismatch(theirs) = wanted {
+        if let Wanted::Unmet(policy) = wanted {
+            self.refuse(id, &source.topic_name, offer, policy);
+        } else if let Wanted::Mismatch(theirs) = wanted {
             self.stats.type_mismatches += 1;
+            let Some(publication) = self.publications.at_mut(slot) else { return };
             if publication.note_mismatch(id) {
                 let (topic, ours) = (publication.source.topic_name.clone(), publication.source.topic_type.clone());
                 let event = Event::TypeMismatch { peer: id, topic, ours, theirs };
                 self.outputs.tell(event, self.config.max_events, &mut self.stats);
             }
         }
+    }
+
+    /// A peer requests more of a publication than is offered: both sides learn of it, once.
+    fn refuse(&mut self, id: PeerId, topic: &TopicName, offer: Offer, policy: Policy) {
+        self.stats.qos_mismatches += 1;
+        if !self.mismatches.note(Some(id), Side::Ours, topic, policy) {
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.offer(topic.clone(), Some(offer));
+        // No run begins with it.
+        peer.offer(topic.clone(), None);
+        self.owing.insert(id);
+        let event = Event::QosMismatch { peer: Some(id), id: peer.id, topic: topic.clone(), policy };
+        self.outputs.tell(event, self.config.max_events, &mut self.stats);
     }
 }

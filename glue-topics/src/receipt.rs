@@ -16,6 +16,7 @@ struct State {
     sequence: u64,
     interested: AtomicU32,
     received: AtomicU32,
+    cached: AtomicU32,
     settled: AtomicU32,
     bell: Bell,
 }
@@ -30,6 +31,8 @@ pub(crate) struct Ticket {
     state: Arc<State>,
     bytes: usize,
     acknowledged: AtomicUsize,
+    /// Whether the peer caches it.
+    is_cached: bool,
 }
 
 /// Of a message that was never published: nobody gets it.
@@ -41,8 +44,8 @@ impl Default for Receipt {
 
 impl Receipt {
     pub(crate) fn new(sequence: u64, bell: &Bell) -> Self {
-        let (interested, received, settled) = Default::default();
-        Self(Arc::new(State { sequence, interested, received, settled, bell: bell.clone() }))
+        let (interested, received, cached, settled) = Default::default();
+        Self(Arc::new(State { sequence, interested, received, cached, settled, bell: bell.clone() }))
     }
 
     /// The message's sequence number.
@@ -64,6 +67,13 @@ impl Receipt {
         self.0.received.load(Ordering::Acquire)
     }
 
+    /// How many of those that have acknowledged it cache the topic, see [`crate::Topics::cache`]: they give it to who missed
+    /// it, until it expires or has to go for later messages.
+    #[must_use]
+    pub fn cached(&self) -> u32 {
+        self.0.cached.load(Ordering::Acquire)
+    }
+
     /// Whether nothing more will be learned: each peer has it, or never will have it from here, since it expired, its queue
     /// was dropped, or the peer has gone.
     #[must_use]
@@ -72,9 +82,9 @@ impl Receipt {
     }
 
     /// Another peer gets a message of `bytes`.
-    pub(crate) fn ticket(&self, bytes: usize) -> Ticket {
+    pub(crate) fn ticket(&self, bytes: usize, is_cached: bool) -> Ticket {
         self.0.interested.fetch_add(1, Ordering::Release);
-        Ticket { state: Arc::clone(&self.0), bytes, acknowledged: AtomicUsize::new(0) }
+        Ticket { state: Arc::clone(&self.0), bytes, acknowledged: AtomicUsize::new(0), is_cached }
     }
 
     /// `count` peers are interested and do not get it.
@@ -102,6 +112,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let has_all = *self.acknowledged.get_mut() >= self.bytes;
         self.state.received.fetch_add(u32::from(has_all), Ordering::Release);
+        self.state.cached.fetch_add(u32::from(has_all && self.is_cached), Ordering::Release);
         self.state.settled.fetch_add(1, Ordering::Release);
         self.state.bell.0.store(true, Ordering::Release);
     }
@@ -115,7 +126,7 @@ mod tests {
     fn a_peer_has_it_when_all_pieces_arrived() {
         let bell = Bell::default();
         let receipt = Receipt::new(7, &bell);
-        let [whole, half, none] = [(); 3].map(|()| Arc::new(receipt.ticket(100)));
+        let [whole, half, none] = [true, false, true].map(|is_cached| Arc::new(receipt.ticket(100, is_cached)));
         receipt.add_missed(1);
         let piece = Arc::clone(&whole);
         piece.acknowledge(60);
@@ -127,6 +138,7 @@ mod tests {
         half.acknowledge(50);
         drop((half, none));
         assert_eq!((receipt.sequence(), receipt.interested(), receipt.received()), (7, 4, 1));
+        assert_eq!(receipt.cached(), 1);
         assert!(receipt.is_settled());
     }
 }

@@ -8,8 +8,10 @@ use crate::cargo::Head;
 use crate::control::{Operation, Operations};
 use crate::filter::Filter;
 use crate::incoming::{Arrival, Skipped};
+use crate::interest::Want;
 use crate::name::TypeName;
 use crate::output::Event;
+use crate::qos::Request;
 use crate::serving::Why;
 use crate::subscriptions::SubscriptionId;
 use crate::topics::Topics;
@@ -23,19 +25,38 @@ impl Topics {
             self.stats.unknown_peer += 1;
             return;
         }
+        self.tracks.now = now;
+        let before = self.outputs.deliveries.len();
         match Head::decode(head) {
             Err(_) => self.stats.malformed += 1,
+            Ok(Head::Carried(head)) => self.handle_carried(now, from, head, &body),
             Ok(Head::Answer(head)) => self.handle_answer(from, &head, body),
             Ok(Head::Request(head)) => self.handle_request(now, from, &head, body),
             Ok(Head::Bundle { mark, count, age }) => {
                 let arrival = Arrival { now, age, mark, count, body };
                 self.with_peer(from, |incoming, sink| incoming.handle_bundle(arrival, sink));
             }
-            Ok(Head::Control { number }) => self.handle_control(from, number, body),
+            Ok(Head::Control { number }) => self.handle_control(now, from, number, body),
             Ok(Head::Skip { mark, reason, first, last, topic }) => {
                 let skipped = Skipped { mark, first, last, reason };
                 self.with_peer(from, |incoming, sink| incoming.handle_skip(&topic, skipped, sink));
             }
+        }
+        if !self.tracks.is_quiet() || self.caches.is_any() {
+            self.follow_exchange(now);
+        }
+        self.note_deliveries(now, before);
+    }
+
+    /// Sees to caches: here, and what of peers' is wanted.
+    #[cold]
+    pub(crate) fn follow_exchange(&mut self, now: Instant) {
+        if !self.tracks.is_quiet() {
+            self.follow_tracks(now);
+        }
+        if self.caches.is_any() {
+            self.follow_caches(now);
+            self.serve_orders(now);
         }
     }
 
@@ -57,6 +78,9 @@ impl Topics {
             self.drop_expired_history(now);
         }
         self.handle_calls_timeout(now);
+        self.handle_deadlines(now);
+        self.tracks.now = now;
+        self.follow_exchange(now);
         while self.holds.front().is_some_and(|(_, hold)| hold.due <= now) {
             let Some((from, hold)) = self.holds.pop_front() else { return };
             self.with_peer(from, |incoming, sink| incoming.classic.release(&hold, &mut incoming.budget, sink));
@@ -67,23 +91,30 @@ impl Topics {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let release = self.holds.front().map(|(_, hold)| hold.due);
-        [release, self.outputs.history_due, self.calls.poll_timeout()].into_iter().flatten().min()
+        let others = [release, self.outputs.history_due, self.calls.poll_timeout(), self.deadlines.poll_timeout()];
+        let others = others.into_iter().flatten().min();
+        if self.tracks.is_quiet() && !self.caches.is_any() {
+            return others;
+        }
+        let exchange = [self.tracks.poll_timeout(), self.poll_caches(), self.orders_due, others];
+        exchange.into_iter().flatten().min()
     }
 
-    fn handle_control(&mut self, from: PeerId, number: u64, body: Bytes) {
+    fn handle_control(&mut self, now: Instant, from: PeerId, number: u64, body: Bytes) {
         self.with_peer(from, |incoming, sink| incoming.handle_control(number, body, sink));
         while let Some(body) = self.with_peer(from, |incoming, _| incoming.next_control()).flatten() {
             for operation in Operations::new(body) {
-                let done = operation.ok().and_then(|operation| self.apply(from, operation));
+                let done = operation.ok().and_then(|operation| self.apply(now, from, operation));
                 self.stats.malformed += u64::from(done.is_none());
             }
         }
     }
 
     /// `None`: malformed, without effect.
-    fn apply(&mut self, from: PeerId, operation: Operation) -> Option<()> {
+    fn apply(&mut self, now: Instant, from: PeerId, operation: Operation) -> Option<()> {
         match operation {
             Operation::Cancel { leg } => self.withdraw(Some(from), leg),
+            Operation::Catalogue(operation) => self.apply_exchange(from, operation)?,
             Operation::Done { leg } => self.handle_share_done(Some(from), leg),
             Operation::Return { leg, reason } => self.handle_return(Some(from), leg, Why::from_wire(reason)),
             Operation::Serve { service, topic, type_name } => {
@@ -94,22 +125,22 @@ impl Topics {
             Operation::End { topic, next } => {
                 self.with_peer(from, |incoming, sink| incoming.handle_end(&topic, next, sink))?;
             }
+            Operation::Offer { topic, offer } => {
+                let wanted = self.with_peer(from, |incoming, sink| incoming.handle_offer(&topic, offer, sink))?;
+                wanted.into_iter().for_each(|topic| self.arm_taken(now, Some(from), &topic));
+            }
             Operation::Subscribe { filter, type_name } => {
-                let filter = self.read_filter(&filter)?;
-                let type_name = filter.type_name(TypeName::read(&type_name, self.config.max_type_bytes)?);
-                if self.add_interest(from, &filter, type_name.clone()) {
-                    self.reconsider_all(from, &filter, Some(&type_name));
-                }
+                self.add_wanted(from, &filter, &type_name, (0, Request::default()))?;
+            }
+            Operation::SubscribeAs { filter, type_name, wish, request } => {
+                self.add_wanted(from, &filter, &type_name, (wish, request))?;
             }
             Operation::SubscribeFrom { filter, type_name, wish } => {
-                let filter = self.read_filter(&filter)?;
-                let type_name = filter.type_name(TypeName::read(&type_name, self.config.max_type_bytes)?);
-                if self.add_interest(from, &filter, type_name) {
-                    self.note_wish(from, filter, wish);
-                }
+                self.add_wanted(from, &filter, &type_name, (wish, Request::default()))?;
             }
             Operation::Asked { newest } => {
                 self.begin_runs(from, SubscriptionId(newest));
+                self.answer_asked(from, SubscriptionId(newest));
             }
             Operation::Unsubscribe { filter } => {
                 let filter = self.read_filter(&filter)?;
@@ -123,15 +154,38 @@ impl Topics {
         Some(())
     }
 
+    /// Adds a filter to what a peer wants. With a wish, it gets what the filter matches when it has said all wishes.
+    fn add_wanted(
+        &mut self,
+        from: PeerId,
+        filter: &[u8],
+        type_name: &[u8],
+        (wish, request): (u64, Request),
+    ) -> Option<()> {
+        let filter = self.read_filter(filter)?;
+        let type_name = filter.type_name(TypeName::read(type_name, self.config.max_type_bytes)?);
+        let want = Want { type_name: type_name.clone(), request };
+        if !self.add_interest(from, &filter, want) {
+            return Some(());
+        }
+        self.offer_cached(from, &filter);
+        if wish > 0 {
+            self.note_wish(from, filter, wish);
+        } else {
+            self.reconsider_all(from, &filter, Some(&type_name));
+        }
+        Some(())
+    }
+
     fn read_filter(&self, filter: &[u8]) -> Option<Filter> {
         Filter::new(std::str::from_utf8(filter).ok()?, self.config.max_topic_bytes).ok()
     }
 
     /// Adds a filter to a peer's interest; false, and counted, if that is refused.
-    fn add_interest(&mut self, from: PeerId, filter: &Filter, type_name: TypeName) -> bool {
+    fn add_interest(&mut self, from: PeerId, filter: &Filter, want: Want) -> bool {
         let limit = self.config.max_interest_per_peer;
         let Some(peer) = self.peers.get_mut(&from) else { return false };
-        if peer.interest.add(filter, type_name, limit, &mut peer.names) {
+        if peer.interest.add(filter, want, limit, &mut peer.names) {
             return true;
         }
         self.stats.interest_refused += 1;

@@ -97,6 +97,7 @@ impl Stream {
         // Without its first cargo nobody knows whom it is for.
         let splice = start.map_or_else(Splice::default, |(_, splice)| splice);
         self.run = Run { barrier: Some(barrier), splice };
+        self.audience.begin_run(barrier);
         let Some((first, _)) = start else {
             pieces.iter().for_each(|(_, _, part)| budget.sub(part.bytes()));
             self.sequencer.stop();
@@ -128,7 +129,12 @@ impl Stream {
                 let source = self.source.clone();
                 let source = source.unwrap_or_else(|| sink.source(self.topic.clone(), TypeName::any()));
                 let gap = Gap { source, from: had, to: floor - 1, reason: GapReason::PublisherGone };
-                sink.outputs.deliver(&Arc::from([*id]), Batch::of_gap(Some(sink.peer), gap));
+                if self.is_tracked {
+                    let range = (had, floor - 1, GapReason::PublisherGone);
+                    sink.tracks.give_up(&sink.life(&self.topic), &[(*id, had)], range);
+                } else {
+                    sink.outputs.deliver(&Arc::from([*id]), Batch::of_gap(Some(sink.peer), gap));
+                }
             }
         }
     }
@@ -149,24 +155,15 @@ impl Stream {
 
     /// Delivers what was published before the run began, to each as much as it wished for and did not get.
     pub(crate) fn deliver_history(
-        &self,
+        &mut self,
         ids: Arc<[SubscriptionId]>,
         (first, last): (u64, u64),
         batch: &Batch,
         sink: &mut Sink<'_>,
     ) {
-        let mut by_first: BTreeMap<u64, Vec<SubscriptionId>> = BTreeMap::new();
-        for id in ids.iter() {
-            let from = self.floor(*id, sink).max(first);
-            if from <= last {
-                by_first.entry(from).or_default().push(*id);
-            }
-        }
-        for (first, ids) in by_first {
-            let mut batch = batch.clone();
-            batch.begin_at(first);
-            sink.outputs.deliver(&ids.into(), batch);
-        }
+        let starts = ids.iter().map(|id| (*id, self.first_for(*id, first, sink)));
+        let starts: Vec<_> = starts.filter(|(_, from)| *from <= last).collect();
+        self.offer(&starts, (first, last), batch.clone(), sink);
     }
 
     /// Writes down how far the subscriptions with a wish have come in this run.
@@ -181,6 +178,20 @@ impl Stream {
             let forgotten = sink.cursors.set(place, sink.incarnation, cursors, sink.config.max_cursors);
             sink.stats.cursors_forgotten += forgotten;
         }
+    }
+
+    /// Where a subscription begins in what is numbered from `first` on.
+    pub(crate) fn first_for(&self, id: SubscriptionId, first: u64, sink: &Sink<'_>) -> u64 {
+        if first < self.run.live() { self.floor(id, sink).max(first) } else { first }
+    }
+
+    /// Where subscriptions are in the run that is under way.
+    pub(crate) fn places(&self, sink: &Sink<'_>) -> BTreeMap<SubscriptionId, u64> {
+        let Some(next) = self.sequencer.next() else { return BTreeMap::new() };
+        let type_name = self.source.as_ref().map(|source| &source.topic_type);
+        let ids = sink.subscriptions.matching(&self.topic, type_name).ids;
+        let ids = sink.subscriptions.taking_part(ids, self.run.asked());
+        ids.iter().map(|id| (*id, self.floor(*id, sink).max(next))).collect()
     }
 
     /// The first number that a subscription gets of this run.

@@ -60,6 +60,13 @@ pub struct Stats {
     pub claims_refused: u64,
     /// Wills of peers that some subscription got.
     pub wills_delivered: u64,
+    /// Pairs of a publication and a peer, or subscriptions of one, that do not match: what is offered is less than what is
+    /// requested. Once each time that it is found.
+    pub qos_mismatches: u64,
+    /// Periods without a message, of deadlines offered or requested.
+    pub deadlines_missed: u64,
+    /// Deadlines that are not watched, beyond 65,536.
+    pub deadlines_refused: u64,
     /// Events beyond [`crate::Config::max_events`].
     pub events_dropped: u64,
     /// Requests of this endpoint; each once, however many responders got it.
@@ -136,6 +143,8 @@ pub struct Gaps {
     pub publisher_gone: u64,
     /// See [`GapReason::Malformed`].
     pub malformed: u64,
+    /// See [`GapReason::Lost`].
+    pub lost: u64,
     /// See [`GapReason::Other`].
     pub other: u64,
 }
@@ -144,9 +153,10 @@ impl Gaps {
     /// Messages missing for any reason.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        let Self { expired, overflow, publisher_gone, malformed, other } = *self;
+        let Self { expired, overflow, publisher_gone, malformed, lost, other } = *self;
         // A peer may claim a gap of any length.
-        expired.saturating_add(overflow).saturating_add(publisher_gone).saturating_add(malformed).saturating_add(other)
+        let given_up = expired.saturating_add(overflow).saturating_add(publisher_gone).saturating_add(lost);
+        given_up.saturating_add(malformed).saturating_add(other)
     }
 
     pub(crate) const fn add(&mut self, reason: GapReason, count: u64) {
@@ -155,6 +165,7 @@ impl Gaps {
             GapReason::Overflow => &mut self.overflow,
             GapReason::PublisherGone => &mut self.publisher_gone,
             GapReason::Malformed => &mut self.malformed,
+            GapReason::Lost => &mut self.lost,
             GapReason::Other(_) => &mut self.other,
         };
         *sum = sum.saturating_add(count);
@@ -168,6 +179,7 @@ impl AddAssign for Gaps {
             (GapReason::Overflow, other.overflow),
             (GapReason::PublisherGone, other.publisher_gone),
             (GapReason::Malformed, other.malformed),
+            (GapReason::Lost, other.lost),
             (GapReason::Other(0), other.other),
         ] {
             self.add(reason, count);

@@ -11,16 +11,20 @@ use std::sync::Arc;
 use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
 
 use crate::batch::Batch;
+use crate::cache::Caches;
 use crate::config::Config;
 use crate::cursors::Cursors;
 use crate::message::{Gap, GapReason, Source};
+use crate::mismatches::{Mismatches, Side};
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::output::{Event, Outputs};
+use crate::qos::{Offer, Policy};
 use crate::replay::{Pending, Run};
 use crate::run::Mark;
 use crate::sequencer::{Held, Sequencer};
 use crate::stats::{Ledger, Received, Stats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
+use crate::tracks::{Life, Tracks};
 
 /// The order of one topic of one peer.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub(crate) struct Stream {
     pub(crate) run: Run,
     /// Named runs that are to come, by barrier.
     pub(crate) later: BTreeMap<u64, Pending>,
+    /// Whether caches tell of it, so that order is made by a track.
+    pub(crate) is_tracked: bool,
 }
 
 /// What a cargo brings.
@@ -68,6 +74,9 @@ pub(crate) struct Audience {
     asked: SubscriptionId,
     mismatched: bool,
     told_mismatch: bool,
+    /// What is offered in this run, and in the one that has this barrier, if that was told.
+    offer: Offer,
+    next_offer: Option<(u64, Offer)>,
 }
 
 /// Where a peer's messages go, and who it is.
@@ -84,6 +93,9 @@ pub(crate) struct Sink<'a> {
     pub(crate) stats: &'a mut Stats,
     pub(crate) ledger: &'a mut Ledger,
     pub(crate) cursors: &'a mut Cursors,
+    pub(crate) mismatches: &'a mut Mismatches,
+    pub(crate) caches: &'a mut Caches,
+    pub(crate) tracks: &'a mut Tracks,
 }
 
 /// What of one peer is held.
@@ -97,7 +109,7 @@ pub(crate) struct Budget {
 }
 
 impl Stream {
-    pub(crate) fn new(topic: TopicName) -> Self {
+    pub(crate) fn new(topic: TopicName, is_tracked: bool) -> Self {
         Self {
             topic,
             source: None,
@@ -109,11 +121,22 @@ impl Stream {
             received: Received::default(),
             run: Run::default(),
             later: BTreeMap::new(),
+            is_tracked,
         }
     }
 
     pub(crate) const fn received(&self) -> Received {
         self.received
+    }
+
+    /// The number that is next, if a run is under way.
+    pub(crate) const fn next(&self) -> Option<u64> {
+        self.sequencer.next()
+    }
+
+    /// What the publisher offers.
+    pub(crate) const fn offered(&self) -> Offer {
+        self.audience.offer
     }
 
     pub(crate) const fn topic(&self) -> &TopicName {
@@ -186,7 +209,8 @@ impl Stream {
 
     /// Whether nothing is left to be waited for.
     pub(crate) fn is_over(&self) -> bool {
-        self.sequencer.next().is_none() && self.sequencer.is_empty() && self.ends.is_empty() && self.later.is_empty()
+        let is_idle = self.sequencer.next().is_none() && self.sequencer.is_empty();
+        is_idle && self.ends.is_empty() && self.later.is_empty() && self.audience.next_offer.is_none()
     }
 
     /// False: there was nothing new in it.
@@ -224,12 +248,13 @@ impl Stream {
                 self.starts.pop_first();
             }
             if next.is_some() && self.ends.front().is_some_and(|(_, end)| Some(*end) <= next) {
+                self.end_track(next, sink);
                 self.ends.pop_front();
                 self.keep_cursors(sink);
                 self.sequencer.stop();
             } else if let Some(start) = self.startable(ends_seen) {
                 // A run that the peer never ended is over as well: the peer has lost its state.
-                self.starts.remove(&start);
+                self.starts.remove(&start).into_iter().for_each(|barrier| self.audience.begin_run(barrier));
                 for old in self.sequencer.restart(start) {
                     budget.sub(old.piece.bytes());
                     sink.stats.duplicates += 1;
@@ -281,7 +306,12 @@ impl Stream {
                 if first < self.run.live() {
                     self.deliver_history(self.audience.to.clone(), (first, last), &batch, sink);
                 } else {
-                    sink.outputs.deliver(&self.audience.to, batch);
+                    // Most often: spared a reference count, and a copy of the batch.
+                    if !self.is_tracked && sink.tracks.joining.is_empty() {
+                        sink.outputs.deliver(&self.audience.to, batch);
+                    } else {
+                        self.hand(self.audience.to.clone(), (first, last), batch, sink);
+                    }
                 }
             }
             Part::Skip(reason) => self.tell_gap(first, last, reason, sink),
@@ -298,17 +328,23 @@ impl Stream {
             }
             None => {
                 let ids = sink.subscriptions.matching(&self.topic, None).ids;
-                (
-                    sink.source(self.topic.clone(), TypeName::any()),
-                    sink.subscriptions.taking_part(ids, self.run.asked()),
-                )
+                let ids = sink.subscriptions.taking_part(ids, self.run.asked());
+                let (ids, _) = sink.subscriptions.meeting(ids, &self.audience.offer);
+                (sink.source(self.topic.clone(), TypeName::any()), ids)
             }
         };
+        // What is lost of a best effort is not looked for: that would hold up what follows.
+        let is_final = matches!(reason, GapReason::Expired | GapReason::Lost);
+        if self.is_tracked && !is_final && sink.tracks.may_be_filled() {
+            let starts = ids.iter().map(|id| (*id, self.first_for(*id, from, sink)));
+            let starts: Vec<_> = starts.filter(|(_, start)| *start <= to).collect();
+            return sink.tracks.give_up(&sink.life(&self.topic), &starts, (from, to, reason));
+        }
         let batch = Batch::of_gap(Some(sink.peer), Gap { source, from, to, reason });
         if from < self.run.live() {
             self.deliver_history(ids, (from, to), &batch, sink);
         } else {
-            sink.outputs.deliver(&ids, batch);
+            self.hand(ids, (from, to), batch, sink);
         }
     }
 }
@@ -330,6 +366,21 @@ impl Part {
 }
 
 impl Audience {
+    /// What is offered in the run with this barrier; `None`: it does not begin.
+    pub(crate) fn set_next_offer(&mut self, barrier: u64, offer: Option<Offer>) {
+        self.next_offer = offer.map(|offer| (barrier, offer));
+    }
+
+    /// The run with this barrier begins. An offer that was told for a later one is what is known best of this one.
+    pub(crate) fn begin_run(&mut self, barrier: u64) {
+        let offer =
+            self.next_offer.filter(|(told, _)| *told >= barrier).map_or_else(Offer::default, |(_, offer)| offer);
+        self.next_offer = self.next_offer.filter(|(told, _)| *told > barrier);
+        if std::mem::replace(&mut self.offer, offer) != offer {
+            self.source = None;
+        }
+    }
+
     pub(crate) const fn to(&self) -> &Arc<[SubscriptionId]> {
         &self.to
     }
@@ -354,7 +405,9 @@ impl Audience {
         let matching = sink.subscriptions.matching_source(source);
         self.source = Some(Arc::clone(source));
         self.version = sink.subscriptions.version();
-        self.to = sink.subscriptions.taking_part(matching.ids, asked);
+        let (to, unmet) = sink.subscriptions.meeting(matching.ids, &self.offer);
+        unmet.into_iter().for_each(|policy| sink.tell_unmet(&source.topic_name, policy));
+        self.to = sink.subscriptions.taking_part(to, asked);
         self.asked = asked;
         self.mismatched = matching.mismatch.is_some();
         if let Some(ours) = matching.mismatch.filter(|_| !std::mem::replace(&mut self.told_mismatch, true)) {
@@ -364,9 +417,23 @@ impl Audience {
 }
 
 impl Sink<'_> {
+    /// The topic of this peer, as one of those that caches tell of.
+    pub(crate) fn life(&self, topic: &TopicName) -> Life {
+        Life { id: self.endpoint_id, incarnation: self.incarnation, topic: topic.clone() }
+    }
+
     pub(crate) fn source(&self, topic_name: TopicName, topic_type: TypeName) -> Arc<Source> {
         let (endpoint_id, endpoint_name) = (self.endpoint_id, self.endpoint_name.clone());
         Arc::new(Source { endpoint_id, incarnation: self.incarnation, endpoint_name, topic_name, topic_type })
+    }
+
+    pub(crate) fn tell_unmet(&mut self, topic: &TopicName, policy: Policy) {
+        self.stats.qos_mismatches += 1;
+        if self.mismatches.note(Some(self.peer), Side::Theirs, topic, policy) {
+            let event =
+                Event::QosMismatch { peer: Some(self.peer), id: self.endpoint_id, topic: topic.clone(), policy };
+            self.outputs.tell(event, self.config.max_events, self.stats);
+        }
     }
 
     pub(crate) fn tell_mismatch(&mut self, source: &Source, ours: TypeName) {

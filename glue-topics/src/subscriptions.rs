@@ -1,13 +1,15 @@
 //! The subscriptions of this endpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::filter::Filter;
 use crate::lookup::FilterMap;
 use crate::message::Source;
 use crate::name::{NameError, TopicName, TypeName};
+use crate::qos::{Offer, Policy, Request};
 
 /// A subscription of this endpoint; never used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,8 +50,19 @@ pub(crate) struct Subscriptions {
     by_filter: FilterMap<Vec<(SubscriptionId, TypeName)>>,
     /// Those that want history, and how many messages of it.
     wishes: BTreeMap<SubscriptionId, u64>,
+    /// Those that request something.
+    requests: BTreeMap<SubscriptionId, Request>,
+    /// Those that are caches: they want all, and are no subscriptions of the application.
+    caches: BTreeSet<SubscriptionId>,
     last: u64,
     version: u64,
+}
+
+/// What others are told of a filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Declared {
+    pub(crate) type_name: TypeName,
+    pub(crate) request: Request,
 }
 
 /// Who gets the messages of a topic.
@@ -61,10 +74,13 @@ pub(crate) struct Matching {
 }
 
 impl Subscriptions {
-    pub(crate) fn add(&mut self, filter: Filter, type_name: TypeName) -> SubscriptionId {
+    pub(crate) fn add(&mut self, filter: Filter, type_name: TypeName, request: Request) -> SubscriptionId {
         self.last += 1;
         self.version += 1;
         let id = SubscriptionId(self.last);
+        if !request.is_default() {
+            self.requests.insert(id, request);
+        }
         let entry = (id, filter.type_name(type_name));
         match self.by_filter.get_mut(&filter) {
             Some(list) => list.push(entry),
@@ -84,6 +100,8 @@ impl Subscriptions {
         let Some(filter) = self.filters.remove(&id) else { return };
         self.version += 1;
         self.wishes.remove(&id);
+        self.requests.remove(&id);
+        self.caches.remove(&id);
         let Some(list) = self.by_filter.get_mut(&filter) else { return };
         list.retain(|(other, _)| *other != id);
         if list.is_empty() {
@@ -104,11 +122,40 @@ impl Subscriptions {
         self.version
     }
 
-    /// What others are told of a filter: its type, or that any will do if subscriptions differ; `None`: not wanted.
-    pub(crate) fn declared(&self, filter: &Filter) -> Option<TypeName> {
+    /// What others are told of a filter: its type, or that any will do if subscriptions differ; and what all of them request.
+    /// `None`: not wanted.
+    pub(crate) fn declared(&self, filter: &Filter) -> Option<Declared> {
         let list = self.by_filter.get(filter)?;
         let (_, first) = list.first()?;
-        Some(if list.iter().all(|(_, other)| other == first) { first.clone() } else { TypeName::any() })
+        let type_name = if list.iter().all(|(_, other)| other == first) { first.clone() } else { TypeName::any() };
+        let request = list.iter().map(|(id, _)| self.request_of(*id)).reduce(Request::or).unwrap_or_default();
+        Some(Declared { type_name, request })
+    }
+
+    fn request_of(&self, id: SubscriptionId) -> Request {
+        self.requests.get(&id).copied().unwrap_or_default()
+    }
+
+    /// Those of `ids` whose requests an offer meets; and what of the others' it does not.
+    pub(crate) fn meeting(&self, ids: Arc<[SubscriptionId]>, offer: &Offer) -> (Arc<[SubscriptionId]>, Option<Policy>) {
+        if self.requests.is_empty() {
+            return (ids, None);
+        }
+        let Some(policy) = ids.iter().find_map(|id| self.request_of(*id).unmet(offer)) else { return (ids, None) };
+        (ids.iter().filter(|id| self.request_of(**id).unmet(offer).is_none()).copied().collect(), Some(policy))
+    }
+
+    /// Whether any subscription has a deadline.
+    pub(crate) fn has_periods(&self) -> bool {
+        self.requests.values().any(|request| request.deadline.is_some())
+    }
+
+    /// The deadlines that subscriptions to a topic have.
+    pub(crate) fn periods(&self, topic: &str) -> BTreeSet<Duration> {
+        if self.requests.is_empty() {
+            return BTreeSet::new();
+        }
+        self.matching(topic, None).ids.iter().filter_map(|id| self.request_of(*id).deadline).collect()
     }
 
     /// Notes that a subscription wants so much history.
@@ -116,6 +163,12 @@ impl Subscriptions {
         if wish > 0 {
             self.wishes.insert(id, wish);
         }
+    }
+
+    /// A subscription is a cache.
+    pub(crate) fn set_cache(&mut self, id: SubscriptionId) {
+        self.set_wish(id, u64::MAX);
+        self.caches.insert(id);
     }
 
     /// How much history a subscription wants.
@@ -173,6 +226,9 @@ impl Subscriptions {
             add(list);
             false
         });
+        if !self.caches.is_empty() {
+            ids.retain(|id| !self.caches.contains(id));
+        }
         let mismatch = exact.iter().find(|(_, wanted)| !takes(wanted)).map(|(_, wanted)| wanted.clone());
         Matching { ids: ids.into(), mismatch }
     }
@@ -183,6 +239,7 @@ impl Subscriptions {
         let mut matching = self.matching(&source.topic_name, Some(&source.topic_type));
         if source.is_classic() && source.topic_name.starts_with('$') {
             let all = self.by_filter.all().into_iter().flatten().map(|(id, _)| *id);
+            let all = all.filter(|id| !self.caches.contains(id));
             matching.ids = matching.ids.iter().copied().chain(all).collect();
         }
         matching
@@ -204,9 +261,9 @@ mod tests {
     #[test]
     fn a_message_goes_to_the_topics_subscriptions_and_to_those_of_everything() {
         let mut subscriptions = Subscriptions::default();
-        let exact = subscriptions.add(filter("a"), type_name("json"));
-        let all = subscriptions.add(filter("#"), TypeName::any());
-        let _other = subscriptions.add(filter("b"), type_name("json"));
+        let exact = subscriptions.add(filter("a"), type_name("json"), Request::default());
+        let all = subscriptions.add(filter("#"), TypeName::any(), Request::default());
+        let _other = subscriptions.add(filter("b"), type_name("json"), Request::default());
         assert_eq!(*subscriptions.matching("a", Some(&type_name("json"))).ids, [exact, all]);
         let mismatch = subscriptions.matching("a", Some(&type_name("text")));
         assert_eq!((&*mismatch.ids, mismatch.mismatch), (&[all][..], Some(type_name("json"))));
@@ -215,13 +272,13 @@ mod tests {
     #[test]
     fn a_filter_with_wildcards_takes_the_types_that_fit() {
         let mut subscriptions = Subscriptions::default();
-        let json = subscriptions.add(filter("a/+"), type_name("json"));
-        let any = subscriptions.add(filter("+/b"), TypeName::any());
-        let all = subscriptions.add(filter("#"), type_name("json"));
+        let json = subscriptions.add(filter("a/+"), type_name("json"), Request::default());
+        let any = subscriptions.add(filter("+/b"), TypeName::any(), Request::default());
+        let all = subscriptions.add(filter("#"), type_name("json"), Request::default());
         let matching = |given| subscriptions.matching("a/b", Some(&type_name(given)));
-        let of_json: std::collections::BTreeSet<_> = matching("json").ids.iter().copied().collect();
+        let of_json: BTreeSet<_> = matching("json").ids.iter().copied().collect();
         assert_eq!(of_json, [json, any, all].into());
-        let of_text: std::collections::BTreeSet<_> = matching("text").ids.iter().copied().collect();
+        let of_text: BTreeSet<_> = matching("text").ids.iter().copied().collect();
         assert_eq!((of_text, matching("text").mismatch), ([any, all].into(), None));
         assert_eq!(*subscriptions.matching("$a/b", Some(&type_name("json"))).ids, []);
     }
@@ -229,11 +286,11 @@ mod tests {
     #[test]
     fn a_filter_is_declared_until_its_last_subscription_is_gone() {
         let mut subscriptions = Subscriptions::default();
-        let first = subscriptions.add(filter("a"), type_name("json"));
-        let second = subscriptions.add(filter("a"), TypeName::any());
-        assert_eq!(subscriptions.declared(&filter("a")), Some(TypeName::any()));
+        let first = subscriptions.add(filter("a"), type_name("json"), Request::default());
+        let second = subscriptions.add(filter("a"), TypeName::any(), Request::default());
+        assert_eq!(subscriptions.declared(&filter("a")).unwrap().type_name, TypeName::any());
         subscriptions.remove(second);
-        assert_eq!(subscriptions.declared(&filter("a")), Some(type_name("json")));
+        assert_eq!(subscriptions.declared(&filter("a")).unwrap().type_name, type_name("json"));
         subscriptions.remove(first);
         subscriptions.remove(first);
         assert_eq!(subscriptions.declared(&filter("a")), None);

@@ -2,25 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use glue_net::{EndpointId, Gauge, Incarnation, PeerId, Rng};
+use glue_net::{EndpointId, Gauge, Incarnation, Instant, PeerId, Rng};
 
+use crate::cache::Caches;
 use crate::calls::Calls;
 use crate::cargo::Cargo;
 use crate::classic::Hold;
 use crate::config::{Config, ConfigError};
 use crate::cursors::Cursors;
+use crate::deadlines::Deadlines;
 use crate::filter::{Filter, Share};
 use crate::incoming::Incoming;
 use crate::message::GapReason;
+use crate::mismatches::Mismatches;
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
 use crate::presence::Presence;
 use crate::publications::Publications;
+use crate::qos::Request;
 use crate::serving::Serving;
 use crate::stats::{Ledger, Received, Stats, TopicStats};
 use crate::stream::Sink;
-use crate::subscriptions::{SubscribeError, SubscriptionId, Subscriptions};
+use crate::subscriptions::{Declared, SubscribeError, SubscriptionId, Subscriptions};
+use crate::tracks::Tracks;
 
 /// Topics: who publishes what to whom, in which order, for how long.
 ///
@@ -50,6 +55,27 @@ pub struct Topics {
     pub(crate) calls: Calls,
     pub(crate) serving: Serving,
     pub(crate) presence: Presence,
+    pub(crate) deadlines: Deadlines,
+    /// Offers that are less than what was requested.
+    pub(crate) mismatches: Mismatches,
+    /// Some publication has, or had, another priority than others.
+    pub(crate) has_priorities: bool,
+    /// Some publication has, or had, a deadline, or some subscription a request: publishing looks for them.
+    pub(crate) has_terms: bool,
+    /// What is kept of others' messages.
+    pub(crate) caches: Caches,
+    /// When peers may be told next what of it has changed.
+    pub(crate) catalogue_due: Option<Instant>,
+    /// Whether there is memory to send more of it.
+    pub(crate) may_serve: bool,
+    /// When to look whether more of it can be sent to those who want it.
+    pub(crate) orders_due: Option<Instant>,
+    /// Peers that asked for some of it and have not got it.
+    pub(crate) ordering: BTreeSet<PeerId>,
+    /// Sources that caches of peers tell of.
+    pub(crate) tracks: Tracks,
+    /// Native peers.
+    pub(crate) lives: BTreeMap<(EndpointId, Incarnation), PeerId>,
 }
 
 impl Topics {
@@ -59,6 +85,8 @@ impl Topics {
     /// [`ConfigError`] if a setting is out of range.
     pub fn new(config: Config, id: EndpointId, incarnation: Incarnation, name: &str) -> Result<Self, ConfigError> {
         config.check()?;
+        let held = Gauge::default();
+        let tracks = Tracks::new(&held, &config);
         Ok(Self {
             config,
             id,
@@ -73,12 +101,23 @@ impl Topics {
             ledger: Ledger::default(),
             cursors: Cursors::default(),
             holds: VecDeque::new(),
-            held: Gauge::default(),
+            caches: Caches::default(),
+            catalogue_due: None,
+            may_serve: true,
+            orders_due: None,
+            ordering: BTreeSet::new(),
+            tracks,
+            lives: BTreeMap::new(),
+            held,
             names: Gauge::default(),
             // Which of several responders is asked need not be the same in each life.
             calls: Calls::new(Rng::new(incarnation.0)),
             serving: Serving::default(),
             presence: Presence::default(),
+            deadlines: Deadlines::default(),
+            mismatches: Mismatches::default(),
+            has_priorities: false,
+            has_terms: false,
         })
     }
 
@@ -91,6 +130,15 @@ impl Topics {
     /// [`SubscribeError`] for a bad filter, another type than this endpoint uses the topic with, or too many
     /// subscriptions.
     pub fn subscribe(&mut self, topic: &str, type_name: &str) -> Result<SubscriptionId, SubscribeError> {
+        self.subscribe_as(topic, type_name, Request::default())
+    }
+
+    pub(crate) fn subscribe_as(
+        &mut self,
+        topic: &str,
+        type_name: &str,
+        request: Request,
+    ) -> Result<SubscriptionId, SubscribeError> {
         let share = Share::split(topic).map_err(SubscribeError::BadTopic)?;
         let given = TypeName::new(type_name, self.config.max_type_bytes).map_err(SubscribeError::BadType)?;
         if let Some(share) = share {
@@ -108,7 +156,8 @@ impl Topics {
             return Err(SubscribeError::TooMany { limit });
         }
         let before = self.subscriptions.declared(&filter);
-        let id = self.subscriptions.add(filter.clone(), given);
+        self.has_terms |= !request.is_default();
+        let id = self.subscriptions.add(filter.clone(), given, request);
         self.declare(&filter, before.as_ref());
         Ok(id)
     }
@@ -155,6 +204,10 @@ impl Topics {
                 self.peers.insert(id, peer);
             }
         }
+        if facts.wire == Wire::Native {
+            self.lives.insert((facts.id, facts.incarnation), id);
+            self.tracks.touch_all();
+        }
         self.set_there(id, true);
         self.owing.insert(id);
         self.renew_publications(id);
@@ -187,22 +240,43 @@ impl Topics {
         missed
     }
 
+    /// Says whether the queue to a peer is so long that publishers wait for it. What is best effort is not queued for it then:
+    /// the peer misses it, as one that is not [served](Topics::set_served) misses all.
+    pub fn set_congested(&mut self, id: PeerId, congested: bool) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.congested != congested) else { return };
+        peer.congested = congested;
+        let (outputs, stats) = (&mut self.outputs, &mut self.stats);
+        for publication in self.publications.iter_mut().filter(|publication| publication.is_best_effort_to(id)) {
+            publication.set_served(id, peer, outputs, stats);
+        }
+    }
+
     /// A peer is forgotten. What was held of it comes out, with gaps where something is missing.
     pub fn handle_peer_gone(&mut self, id: PeerId) {
         if !self.peers.contains_key(&id) {
             return;
         }
         self.with_peer(id, |incoming, sink| {
+            if sink.tracks.may_be_filled() {
+                incoming.leave_tracks(sink);
+            }
             incoming.give_up(GapReason::PublisherGone, sink);
             incoming.close(sink);
+            incoming.leave_tracks(sink);
         });
         self.set_there(id, false);
-        self.peers.remove(&id);
+        if let Some(peer) = self.peers.remove(&id) {
+            self.lives.remove(&(peer.id, peer.incarnation));
+        }
+        self.tracks.forget_holder(id);
         self.owing.remove(&id);
+        self.ordering.remove(&id);
         let (outputs, stats) = (&mut self.outputs, &mut self.stats);
         self.publications.iter_mut().for_each(|publication| publication.forget(id, outputs, stats));
         self.outputs.cargo.retain(|(to, _)| *to != id);
         self.forget_calls(id);
+        self.deadlines.forget_peer(id);
+        self.mismatches.forget_peer(id);
     }
 
     /// The next thing to send, and to whom.
@@ -215,6 +289,8 @@ impl Topics {
 
     fn take_cargo(&mut self) -> Option<(PeerId, Cargo)> {
         while let Some(id) = self.owing.pop_first() {
+            // First, so that who learns that we want something knows whether we cache it.
+            self.flush_exchange(id);
             if let Some(peer) = self.peers.get_mut(&id) {
                 peer.flush(id, (&self.subscriptions, &self.presence), &mut self.outputs);
                 peer.flush_desk(id, &self.serving, &mut self.outputs);
@@ -276,7 +352,14 @@ impl Topics {
     /// Bytes that came from a peer and wait here for what comes before them.
     #[must_use]
     pub fn held_bytes(&self, id: PeerId) -> usize {
-        self.peers.get(&id).map_or(0, |peer| peer.incoming.held_bytes())
+        self.peers.get(&id).map_or(0, |peer| peer.incoming.held_bytes()) + self.tracks.held_of(id)
+    }
+
+    /// A peer whose messages were held for what comes before them, and are no longer: its credit may have grown.
+    #[must_use]
+    #[inline]
+    pub fn poll_released(&mut self) -> Option<PeerId> {
+        if self.tracks.released.is_empty() { None } else { self.tracks.released.pop_first() }
     }
 
     /// Bytes of all peers that wait here for what comes before them.
@@ -312,6 +395,7 @@ impl Topics {
     /// Gives up what the messages that wait here wait for: they come out, with gaps.
     pub fn release_waiting(&mut self, id: PeerId) {
         self.with_peer(id, |incoming, sink| incoming.give_up(GapReason::Overflow, sink));
+        self.tracks.release_waiting(id);
     }
 
     /// Calls `with` for what comes from a peer, if it is known, with where it goes.
@@ -320,7 +404,7 @@ impl Topics {
         id: PeerId,
         with: impl FnOnce(&mut Incoming, &mut Sink<'_>) -> T,
     ) -> Option<T> {
-        let Self { config, subscriptions, outputs, stats, ledger, cursors, .. } = self;
+        let Self { config, subscriptions, outputs, stats, ledger, cursors, mismatches, caches, tracks, .. } = self;
         let peer = self.peers.get_mut(&id)?;
         let mut sink = Sink {
             own_id: self.id,
@@ -334,12 +418,15 @@ impl Topics {
             stats,
             ledger,
             cursors,
+            mismatches,
+            caches,
+            tracks,
         };
         Some(with(&mut peer.incoming, &mut sink))
     }
 
     /// Tells native peers that a filter's declaration may have changed.
-    fn declare(&mut self, filter: &Filter, before: Option<&TypeName>) {
+    pub(crate) fn declare(&mut self, filter: &Filter, before: Option<&Declared>) {
         let after = self.subscriptions.declared(filter);
         if before == after.as_ref() {
             return;
@@ -357,7 +444,9 @@ impl Topics {
             self.outputs.interest_changed |= peer.offers > 0;
             if reachable {
                 self.keep_calls(id);
+                self.retell(id);
             }
+            self.tracks.touch_all();
             self.renew_publications(id);
         }
     }

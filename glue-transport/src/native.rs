@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use glue_net::wire::native::{self, Hello};
 use glue_net::wire::{DecodeError, Reader};
-use glue_net::{EndpointId, Incarnation, Instant, Payload, Rng};
+use glue_net::{EndpointId, Incarnation, Instant, Payload, Priority, Rng, Skip};
 
 use crate::config::Config;
 use crate::congestion::Congestion;
@@ -14,7 +14,7 @@ use crate::flight::Flight;
 use crate::frame::{self, Frame};
 use crate::inbox::{Inbox, OVERDRAFT};
 use crate::mtu::{Limits, Mtu};
-use crate::outbox::{MIN_PART_BYTES, Outbox, SWEEP_INTERVAL};
+use crate::outbox::{Company, MIN_PART_BYTES, Outbox, SWEEP_INTERVAL};
 use crate::path::Path;
 use crate::rtt::Rtt;
 use crate::session::{Greeting, Session};
@@ -118,10 +118,14 @@ impl<P: Payload> Native<P> {
     }
 
     /// Whether a payload handed over now would leave at once. While packets are under way, a payload that does not fill
-    /// a datagram is better kept for company, for a short time.
-    pub(crate) fn is_hungry(&self, now: Instant) -> bool {
-        let is_free = !self.flight.is_eliciting() || self.last_eliciting + HOLD <= now;
-        is_free && self.session.remote().is_some() && self.outbox.is_drained() && self.window_is_open()
+    /// a datagram is better kept for company, for a short time; but not if it has some that is less urgent.
+    pub(crate) fn is_hungry(&self, now: Instant, priority: Priority) -> bool {
+        let is_free = match self.outbox.is_drained_for(priority) {
+            None => return false,
+            Some(Company::LessUrgent) => self.congestion.next_at() <= now,
+            Some(Company::None) => !self.flight.is_eliciting() || self.last_eliciting + HOLD <= now,
+        };
+        is_free && self.session.remote().is_some() && self.window_is_open()
     }
 
     /// The path was silent and may be back: probes at once.
@@ -155,7 +159,7 @@ impl<P: Payload> Native<P> {
 
     pub(crate) fn send(&mut self, now: Instant, config: &Config, mut payload: P) {
         if self.outbox.bytes() + payload.encoded_len() > config.max_queue_bytes && !payload.is_urgent() {
-            payload.overflow();
+            payload.skip(Skip::Overflow);
             self.stats.dropped_full += 1;
         }
         self.outbox.push(payload);
@@ -279,6 +283,7 @@ impl<P: Payload> Native<P> {
     pub(crate) fn stats(&self) -> PeerStats {
         PeerStats {
             expired: self.outbox.expired(),
+            payloads_lost: self.outbox.lost(),
             queue_bytes: self.outbox.bytes(),
             in_flight: self.flight.weight(),
             congestion_window: self.congestion.window(),

@@ -38,6 +38,9 @@ impl<P: Payload> Native<P> {
         if !sendable && !ack_due && !self.ping_due && !self.inbox.credit_is_due() {
             return self.put_mtu_probe(now, config, token, out);
         }
+        if sendable {
+            self.outbox.begin_datagram();
+        }
         let mut draft = self.draft(self.most_bytes(), out);
         native::put_data_header(token, self.flight.next(), out.written());
         let header_end = out.len();
@@ -172,7 +175,7 @@ impl<P: Payload> Native<P> {
         if let Some(number) = self.outbox.next_resend(now, room, most) {
             return Some(number);
         }
-        if self.outbox.has_resends() || !self.outbox.has_numbers() {
+        if self.outbox.has_resend_next() || !self.outbox.has_numbers() {
             return None;
         }
         if let Some(number) = self.outbox.next_urgent(room.min(self.control_left())) {

@@ -36,6 +36,8 @@ pub struct PeerStats {
     pub duplicate_payloads: u64,
     /// Payloads that expired before they were acknowledged: sent in vain, or never.
     pub expired: u64,
+    /// Best-effort payloads that were lost, as far as could be told: a notice was sent in their place.
+    pub payloads_lost: u64,
     /// Payloads skipped because the peer's queue was full.
     pub dropped_full: u64,
     /// Payloads refused because the peer sent more than it was allowed to.

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::classic::{self, Codec};
-use glue_net::{Chain, EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Rng, WallClock};
+use glue_net::{Chain, EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Priority, Rng, Skip, WallClock};
 
 use super::*;
 
 mod backlog;
 mod mtu;
+mod qos;
 
 /// A payload that can be cut and can expire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +24,23 @@ struct Note {
     deadline: Option<Instant>,
     expired: bool,
     urgent: bool,
+    best_effort: bool,
+    priority: Priority,
 }
 
 const HEAD: usize = 14;
 
 fn note(id: u32, len: u32) -> Note {
-    Note { id, start: 0, len, deadline: None, expired: false, urgent: false }
+    Note {
+        id,
+        start: 0,
+        len,
+        deadline: None,
+        expired: false,
+        urgent: false,
+        best_effort: false,
+        priority: Priority::Normal,
+    }
 }
 
 impl Payload for Note {
@@ -57,12 +69,18 @@ impl Payload for Note {
     fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
-    fn expire(&mut self) {
+    fn skip(&mut self, _why: Skip) {
         self.expired = true;
         self.deadline = None;
     }
-    fn overflow(&mut self) {
-        self.expire();
+    fn is_best_effort(&self) -> bool {
+        self.best_effort && !self.expired
+    }
+    fn is_of_one_with(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+    fn priority(&self) -> Priority {
+        self.priority
     }
     fn merge(&mut self, _next: &Self) -> bool {
         false

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use glue_net::wire::classic::{Codec, Frame};
 use glue_net::wire::native::{Datagram, Hello, Token};
 use glue_net::{
-    Chain, EndpointId, Incarnation, Instant, Interface, NetworkId, Payload, PeerId, Rng, Transmit, Via, WallClock,
+    Chain, EndpointId, Incarnation, Instant, Interface, NetworkId, Payload, PeerId, Priority, Rng, Transmit, Via,
+    WallClock,
 };
 
 use crate::backlog::Backlog;
@@ -366,12 +367,12 @@ impl<P: Payload> Transport<P> {
         }
     }
 
-    /// Whether a payload that does not fill a datagram should be handed over now: it would leave at once, and nothing is
+    /// Whether a payload of this priority that does not fill a datagram should be handed over now: it would leave at once, and nothing is
     /// to be expected that could leave with it. If not, ask again after [`Transport::HOLD`].
     #[must_use]
-    pub fn is_hungry(&self, now: Instant, peer: PeerId) -> bool {
+    pub fn is_hungry(&self, now: Instant, peer: PeerId, priority: Priority) -> bool {
         self.peers.get(&peer).is_some_and(|state| match &state.link {
-            Link::Native(native) => state.reachable && native.is_hungry(now),
+            Link::Native(native) => state.reachable && native.is_hungry(now, priority),
             Link::Classic(classic) => state.reachable && classic.outbox.is_drained(),
         })
     }
@@ -387,6 +388,15 @@ impl<P: Payload> Transport<P> {
     #[must_use]
     pub fn queue_bytes(&self, peer: PeerId) -> usize {
         self.peers.get(&peer).map_or(0, Peer::queue_bytes)
+    }
+
+    /// As [`Transport::queue_bytes`], of what is at least as urgent as `priority`.
+    #[must_use]
+    pub fn queue_bytes_before(&self, peer: PeerId, priority: Priority) -> usize {
+        self.peers.get(&peer).map_or(0, |state| match &state.link {
+            Link::Native(native) => native.outbox.bytes_before(priority),
+            Link::Classic(classic) => classic.outbox.bytes_before(priority),
+        })
     }
 
     /// Whether every reachable peer has acknowledged everything.

@@ -76,6 +76,7 @@ mod all {
             ("GLUE_DISCOVERY_RATE_MILLISECONDS", "50"),
             ("GLUE_DISCOVERY_RATE_TIMEOUT_MULTIPLIER", "3.5"),
             ("GLUE_MEMORY_BUDGET_BYTES", "50000000"),
+            ("GLUE_CACHE", "site/#=1000, log"),
         ];
         assert!(vars.iter().map(|(name, _)| *name).eq(Settings::VARIABLES.iter().map(|v| v.name)));
         let expected = Settings {
@@ -89,6 +90,7 @@ mod all {
             discovery_interval: Duration::from_millis(50),
             discovery_timeout_multiplier: 3.5,
             memory_budget_bytes: 50_000_000,
+            caches: vec![("site/#".to_owned(), Some(1_000)), ("log".to_owned(), None)],
         };
         assert_eq!(read_all(&vars), Ok(expected));
     }
@@ -305,6 +307,19 @@ mod values {
     }
 
     #[test]
+    fn caches() {
+        let of = |text| set("GLUE_CACHE", text).caches;
+        assert_eq!(of("#"), [("#".to_owned(), None)]);
+        assert_eq!(of("a=b"), [("a=b".to_owned(), None)]);
+        assert_eq!(of("a=b=7"), [("a=b".to_owned(), Some(7))]);
+        assert_eq!(
+            refused("GLUE_CACHE", "a/#/b=7"),
+            "GLUE_CACHE is \"a/#/b=7\": expected patterns of topics, each with =BYTES or without, separated by commas"
+        );
+        refuses(&variables::CACHE, &["a,,b", "a,", "=7", "a#", "a=99999999999999999999"].map(|value| (value, "")));
+    }
+
+    #[test]
     fn discovery_multiplier() {
         for (text, multiplier) in [("1", 1.0), ("1.0", 1.0), ("2.5", 2.5), ("1e3", 1_000.0)] {
             let settings = set("GLUE_DISCOVERY_RATE_TIMEOUT_MULTIPLIER", text);
@@ -397,7 +412,7 @@ mod unknown_names {
         for given in [
             "GLUE_",
             "GLUE_X",
-            "GLUE_CACHE",
+            "GLUE_PLUGIN",
             "GLUE_SEEDLING",
             "GLUE_LISTEN_PORT",
             "GLUE_DISCOVERY_RATE_TIMEOUT",

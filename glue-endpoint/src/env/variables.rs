@@ -30,6 +30,7 @@ pub(super) const ALL: &[Variable] = &[
     RATE,
     MULTIPLIER,
     MEMORY_BUDGET,
+    CACHE,
 ];
 
 pub(super) const NETWORK_ID: Variable = Variable {
@@ -100,4 +101,11 @@ pub(super) const MEMORY_BUDGET: Variable = Variable {
     default: "268435456",
     meaning: "How much memory messages may take that are queued or wait to be received.",
     expected: "an integer of at least 33554432",
+};
+
+pub(super) const CACHE: Variable = Variable {
+    name: "GLUE_CACHE",
+    default: "(none)",
+    meaning: "Topics of others whose messages are kept for those who missed them.",
+    expected: "patterns of topics, each with =BYTES or without, separated by commas",
 };

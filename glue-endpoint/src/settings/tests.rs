@@ -17,6 +17,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!(settings.discovery_interval, Duration::from_secs(1));
     assert_eq!(settings.discovery_timeout_multiplier, 2.0);
     assert_eq!(settings.memory_budget_bytes, 256 << 20);
+    assert_eq!(settings.caches, []);
 }
 
 #[test]
@@ -36,7 +37,9 @@ fn each_setter_sets_its_field_and_no_other() {
         .discovery_listen_address(at("127.0.0.1:6"))
         .discovery_interval(Duration::from_millis(50))
         .discovery_timeout_multiplier(3.5)
-        .memory_budget_bytes(50_000_000);
+        .memory_budget_bytes(50_000_000)
+        .cache("a", 7)
+        .cache("b", None);
     let expected = Settings {
         network_id: NetworkId(7),
         endpoint_id: Some(EndpointId::from_integer(9)),
@@ -48,6 +51,7 @@ fn each_setter_sets_its_field_and_no_other() {
         discovery_interval: Duration::from_millis(50),
         discovery_timeout_multiplier: 3.5,
         memory_budget_bytes: 50_000_000,
+        caches: vec![("a".to_owned(), Some(7)), ("b".to_owned(), None)],
     };
     assert_eq!(*builder.settings(), expected);
 }

@@ -79,16 +79,16 @@ fn a_bundle_stays_open_while_its_peers_are_busy() {
     for topic in ["a", "b", "a"] {
         world.publish(0, topic, b"x");
     }
-    assert!(!world.nodes[0].close_bundles_for(|_| false));
+    assert!(!world.nodes[0].close_bundles_for(|_, _| false));
     assert!(world.nodes[0].poll_cargo().is_none());
-    assert!(world.nodes[0].close_bundles_for(|to| to == peer(2)));
+    assert!(world.nodes[0].close_bundles_for(|to, _| to == peer(2)));
     assert!(matches!(world.nodes[0].poll_cargo(), Some((to, _)) if to == peer(2)));
     assert!(world.nodes[0].poll_cargo().is_none());
     assert!(world.nodes[0].has_open_bundles());
     world.nodes[0].handle_peer_suspended(peer(1));
     assert!(!world.nodes[0].has_open_bundles());
-    assert!(world.nodes[0].close_bundles_for(|to| to == peer(1)));
-    assert!(!world.nodes[0].close_bundles_for(|_| true));
+    assert!(world.nodes[0].close_bundles_for(|to, _| to == peer(1)));
+    assert!(!world.nodes[0].close_bundles_for(|_, _| true));
     assert_eq!(world.nodes[0].stats().bundles_sent, 2);
 }
 

@@ -73,8 +73,8 @@ fn gaps_are_counted_by_their_reason() {
         world.send();
         cargo.push(world.flight.pop().unwrap().2);
     }
-    cargo[1].skip(GapReason::Overflow);
-    cargo[2].skip(GapReason::Other(77));
+    cargo[1].give_up(GapReason::Overflow);
+    cargo[2].give_up(GapReason::Other(77));
     (0..3).for_each(|at| world.arrive(0, 1, &cargo[at]));
     // 4 never comes, and only two may wait for it; 8 has not come when the publisher goes.
     [4, 5, 6, 8, 9].into_iter().for_each(|at| world.arrive(0, 1, &cargo[at]));

@@ -1,6 +1,6 @@
 //! Everything is bounded, and what is given up is told.
 
-use glue_net::{Content, EndpointId};
+use glue_net::{Content, EndpointId, Skip};
 
 use super::{LIFE, World, contiguous, messages, peer};
 use crate::{Config, Event, GapReason, PublishError, SubscribeError, Topics};
@@ -69,10 +69,10 @@ fn topics_beyond_the_limit_are_told_missing() {
         world.publish(0, topic, b"x");
         world.send();
     }
-    world.flight.last_mut().unwrap().2.expire();
+    world.flight.last_mut().unwrap().2.skip(Skip::Expired);
     world.publish(0, "d", b"x");
     world.send();
-    world.flight.last_mut().unwrap().2.expire();
+    world.flight.last_mut().unwrap().2.skip(Skip::Expired);
     world.settle();
     let topics: Vec<_> = world.gaps(1, id).iter().map(|gap| gap.source.topic_name.to_string()).collect();
     assert_eq!(topics, ["c", "a", "d"]);

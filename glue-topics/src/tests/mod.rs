@@ -1,6 +1,7 @@
 //! Whole-crate tests: several [`Topics`] in one world, with a channel between them that keeps no order.
 
 mod behaviour;
+mod cache;
 mod calls;
 mod classic;
 mod counters;
@@ -11,6 +12,7 @@ mod limits;
 mod order;
 mod patterns;
 mod presence;
+mod qos;
 mod runs;
 mod served;
 mod speed;
@@ -18,7 +20,7 @@ mod speed;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use glue_net::{Chain, Content, EndpointId, Incarnation, Instant, PeerId, Rng, WallTime};
+use glue_net::{Chain, Content, EndpointId, Incarnation, Instant, PeerId, Rng, Skip, WallTime};
 
 use crate::{
     Cargo, Config, Delivery, EndpointName, Event, Gap, Item, Message, PeerFacts, SubscriptionId, Topics, Wire,
@@ -126,7 +128,7 @@ impl World {
             self.flight.push((from, to, cargo.clone()));
         }
         if cargo.deadline().is_some() && self.rng.chance(self.fate.expire) {
-            cargo.expire();
+            cargo.skip(Skip::Expired);
             self.merge_next(at, (from, to), &mut cargo);
         }
         self.arrive(from, to, &cargo);
@@ -137,7 +139,7 @@ impl World {
     fn merge_next(&mut self, at: usize, (from, to): (usize, usize), cargo: &mut Cargo) {
         if let Some((_, _, next)) = self.flight.get_mut(at).filter(|(f, t, _)| (*f, *t) == (from, to)) {
             if next.deadline().is_some() && self.rng.chance(0.5) {
-                next.expire();
+                next.skip(Skip::Expired);
             }
             if cargo.merge(next) {
                 self.flight.remove(at);

@@ -77,7 +77,7 @@ proptest! {
 
 #[test]
 fn a_skip_and_its_bundle_may_both_arrive() {
-    use glue_net::Content;
+    use glue_net::{Content, Skip};
     let mut world = World::new(2);
     let id = world.nodes[1].subscribe("a", "text").unwrap();
     world.settle();
@@ -88,10 +88,10 @@ fn a_skip_and_its_bundle_may_both_arrive() {
     let cargo: Vec<_> = world.flight.drain(..).map(|(_, _, cargo)| cargo).collect();
     let skip = |range: std::ops::Range<usize>| {
         let mut skip = cargo[range.start].clone();
-        skip.expire();
+        skip.skip(Skip::Expired);
         for next in &cargo[range.start + 1..range.end] {
             let mut next = next.clone();
-            next.expire();
+            next.skip(Skip::Expired);
             assert!(skip.merge(&next));
         }
         skip
@@ -110,7 +110,7 @@ fn a_skip_and_its_bundle_may_both_arrive() {
 
 #[test]
 fn skips_do_not_merge_across_a_start_or_a_hole() {
-    use glue_net::Content;
+    use glue_net::{Content, Skip};
     let mut world = World::new(2);
     world.nodes[1].subscribe("#", "").unwrap();
     world.settle();
@@ -120,7 +120,7 @@ fn skips_do_not_merge_across_a_start_or_a_hole() {
     }
     let mut cargo: Vec<_> = world.flight.drain(..).map(|(_, _, cargo)| cargo).collect();
     let mut live = cargo[1].clone();
-    cargo.iter_mut().for_each(Content::expire);
+    cargo.iter_mut().for_each(|cargo| cargo.skip(Skip::Expired));
     let [a1, a2, a3, b1] = &cargo[..] else { panic!("four") };
     assert!(!a1.clone().merge(&live) && !live.merge(a2));
     assert!(!a1.clone().merge(a3) && !a3.clone().merge(b1) && !a2.clone().merge(a1));

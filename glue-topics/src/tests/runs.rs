@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::{Fate, World, contiguous, peer, span};
 use crate::Config;
+use crate::qos::Request;
 
 #[test]
 fn what_comes_before_the_start_waits_for_it() {
@@ -137,7 +138,12 @@ fn a_run_that_the_peer_never_ended_is_over_when_it_starts_anew() {
     world.send();
     let filter = crate::Filter::new("#", 1).unwrap();
     let state = world.nodes[0].peers.get_mut(&peer(1)).unwrap();
-    state.interest.add(&filter, crate::name::TypeName::any(), 1, &mut state.names);
+    state.interest.add(
+        &filter,
+        crate::interest::Want { type_name: crate::name::TypeName::any(), request: Request::default() },
+        1,
+        &mut state.names,
+    );
     world.nodes[0].reconsider(peer(1), "a", None);
     world.publish(0, "a", b"x");
     world.settle();

@@ -90,10 +90,10 @@ fn a_bundle_counts_once_and_until_nobody_has_it() {
     assert_eq!(world.flight.len(), 3);
     let held = world.nodes[0].bundle_bytes();
     assert!((100_000..101_000).contains(&held), "{held}");
-    world.flight[0].2.skip(GapReason::Overflow);
+    world.flight[0].2.give_up(GapReason::Overflow);
     world.flight.truncate(2);
     assert_eq!(world.nodes[0].bundle_bytes(), held);
-    world.flight[1].2.skip(GapReason::Expired);
+    world.flight[1].2.give_up(GapReason::Expired);
     assert_eq!(world.nodes[0].bundle_bytes(), 0);
 }
 

@@ -142,6 +142,13 @@ impl Books {
         );
     }
 
+    /// Whether `reader` has seen, as messages or as gaps, everything of `stream`.
+    #[must_use]
+    pub fn is_complete(&self, reader: Reader, stream: &Stream) -> bool {
+        let count = self.count(stream);
+        count == 0 || self.read.get(&(reader, stream.clone())).is_some_and(|cursor| cursor.last == count)
+    }
+
     /// How many messages a reader got.
     #[must_use]
     pub fn delivered_to(&self, reader: Reader) -> u64 {

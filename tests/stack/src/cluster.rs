@@ -330,7 +330,8 @@ pub fn assert_within(memory: &Memory) {
     assert!(memory.peak <= memory.budget, "{memory:?}");
     assert!(memory.bundles + memory.queues <= memory.budget / 8 * 3, "{memory:?}");
     assert!(
-        memory.waiting + memory.lent + memory.own + memory.names + memory.joining <= memory.budget / 8 * 5,
+        memory.waiting + memory.lent + memory.own + memory.names + memory.cached + memory.joining
+            <= memory.budget / 8 * 5,
         "{memory:?}"
     );
 }

@@ -4,7 +4,7 @@
 //! each subscriber got, in which order, and what it was told is missing.
 //!
 //! [`Claims`] runs endpoints that hold tokens and have wills, [`office`] such that ask and answer, [`late`] subscribers that join
-//! late. [`bulk`] has flows over one link, and TCP flows beside them ([`cubic`]). [`mixed`] sets engines beside peers that behave
+//! late, [`partition`] caches in networks that fall apart. [`bulk`] has flows over one link, and TCP flows beside them ([`cubic`]). [`mixed`] sets engines beside peers that behave
 //! as the reference implementation does ([`reference`](mod@reference)). [`live`] is for endpoints on real sockets, [`netns`] for
 //! hosts of their own, [`child`] for processes of their own. [`scene`] is what scenarios have in common.
 
@@ -22,6 +22,7 @@ pub mod live;
 pub mod mixed;
 pub mod netns;
 pub mod office;
+pub mod partition;
 pub mod reference;
 pub mod scene;
 

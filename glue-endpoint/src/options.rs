@@ -1,69 +1,19 @@
-//! History for late joiners: what publishers keep, and what subscriptions ask for.
+//! Publishing and subscribing with options: history, and quality of service.
 
 use std::sync::Arc;
 
 use glue_net::Instant;
-use glue_topics::{History, Item, PublicationId, PublishError, SubscribeError, SubscriptionId, Wish};
+use glue_topics::{
+    Item, PublicationId, PublishError, PublisherOptions, SubscribeError, SubscribeOptions, SubscriptionId,
+};
 
 use crate::endpoint::Endpoint;
 use crate::engine::Engine;
 use crate::publisher::Publisher;
 use crate::subscription::{CallbackSubscription, Subscription};
 
-/// What a publisher does beside publishing. The default is what [`Endpoint::publisher`] does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PublisherOptions {
-    /// What is kept for subscriptions that join later and ask for it. Default: nothing.
-    pub history: History,
-}
-
-impl PublisherOptions {
-    /// The default.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Keeps messages for who joins later.
-    #[must_use]
-    pub const fn history(mut self, history: History) -> Self {
-        self.history = history;
-        self
-    }
-
-    /// The topic has a value: the last message, until it expires, or an empty message clears it.
-    #[must_use]
-    pub fn retained() -> Self {
-        Self::default().history(History::Retained)
-    }
-}
-
-/// What a subscription gets beside what is published from now on. The default is what [`Endpoint::subscribe`] gets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SubscribeOptions {
-    /// How much of what was published before. Default: nothing.
-    pub history: Wish,
-}
-
-impl SubscribeOptions {
-    /// The default.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Asks for what was published before.
-    #[must_use]
-    pub const fn history(mut self, history: Wish) -> Self {
-        self.history = history;
-        self
-    }
-}
-
 impl Endpoint {
-    /// As [`Endpoint::publisher`], with options: what is kept for subscriptions that join later.
+    /// As [`Endpoint::publisher`], with options: what is kept for subscriptions that join later, and quality of service.
     ///
     /// They hold for the topic at this endpoint, not for the handle: the last that were given count, and what is kept stays
     /// when the handle is dropped, until it expires, is superseded, or the endpoint forgets the topic (4,096 topics without
@@ -93,15 +43,21 @@ impl Endpoint {
         options: PublisherOptions,
     ) -> Result<Publisher, PublishError> {
         let shared = Arc::clone(&self.shared);
-        let id = shared.call(|engine, _| engine.publication_with(topic, type_name, options.history))?;
+        let id = shared.call(|engine, _| engine.publication_with(topic, type_name, options))?;
         Ok(Publisher::of(shared, id))
     }
 
-    /// As [`Endpoint::subscribe`], with options: history. Of each publisher the subscription first gets, in order, what it
+    /// As [`Endpoint::subscribe`], with options: history, and quality of service. Of each publisher the subscription first gets, in order, what it
     /// asks for of the messages that the publisher keeps and that have not expired, then what is published from then on;
     /// no message twice, none missing in between. Messages keep their age: they expire as if they had come in time.
     ///
-    /// To ask for more than a publisher keeps is no error. Classic publishers keep nothing.
+    /// To ask for more than a publisher keeps is no error. Classic publishers keep nothing. What a cache has counts as kept
+    /// ([`Endpoint::cache`]), also of publishers that are gone; for it the first message of a publisher waits until the caches
+    /// that are known have said what they have, 1 s at most.
+    ///
+    /// From a publisher that offers less than is requested it gets nothing, and [`crate::Notice::QosMismatch`] says so at both.
+    /// What a subscription does not request it may still get: one that requests nothing takes whatever is offered. Queue
+    /// groups request nothing.
     ///
     /// If a publisher was out of reach for so long that it was forgotten, it counts as new when it is back: what it still
     /// keeps comes then, but for what this subscription had before.
@@ -135,7 +91,7 @@ impl Endpoint {
 }
 
 impl Engine {
-    /// As [`Engine::subscribe`], with history; see [`glue_topics::Topics::subscribe_from`].
+    /// As [`Engine::subscribe`], with options; see [`glue_topics::Topics::subscribe_from`].
     ///
     /// # Errors
     /// [`SubscribeError`]; nothing was changed.
@@ -144,12 +100,12 @@ impl Engine {
         now: Instant,
         topic: &str,
         type_name: &str,
-        wish: Wish,
+        options: impl Into<SubscribeOptions>,
     ) -> Result<SubscriptionId, SubscribeError> {
-        self.topics.subscribe_from(now, topic, type_name, wish)
+        self.topics.subscribe_from(now, topic, type_name, options)
     }
 
-    /// As [`Engine::publication`], and sets what is kept for who joins later; see
+    /// As [`Engine::publication`], and sets its options; see
     /// [`glue_topics::Topics::publication_with`].
     ///
     /// # Errors
@@ -158,8 +114,8 @@ impl Engine {
         &mut self,
         topic: &str,
         type_name: &str,
-        history: History,
+        options: impl Into<PublisherOptions>,
     ) -> Result<PublicationId, PublishError> {
-        self.topics.publication_with(topic, type_name, history)
+        self.topics.publication_with(topic, type_name, options)
     }
 }

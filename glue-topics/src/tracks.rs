@@ -1,0 +1,486 @@
+//! Where each subscription is in a source that several bring: its publisher, and caches.
+//!
+//! A stream puts in order what the publisher brings, run by run. Where a cache may bring the same, or what the publisher can
+//! not, a track stands between the streams and the subscriptions. It knows the next number of each subscription: what is
+//! below is a duplicate, what is at it is delivered, and what is above waits for what is missing as long as somebody may
+//! have it. So it does not matter who brings what, or in which order.
+//!
+//! Sources that no cache tells of have no track, and pay nothing for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use glue_net::{EndpointId, Gauge, Held, Incarnation, Instant, PeerId};
+
+use crate::batch::Batch;
+use crate::config::Config;
+use crate::message::{Gap, GapReason, Source};
+use crate::name::TopicName;
+use crate::output::Outputs;
+use crate::ranges::Ranges;
+use crate::subscriptions::{SubscriptionId, Subscriptions};
+
+/// A topic of a publisher in one of its lives: what numbers count.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Life {
+    pub(crate) id: EndpointId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) topic: TopicName,
+}
+
+/// One source.
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(crate) source: Arc<Source>,
+    pub(crate) places: BTreeMap<SubscriptionId, Place>,
+    /// Those that wait for what caches say that they have, and where their publisher would let them begin.
+    pub(crate) joining: BTreeMap<SubscriptionId, u64>,
+    /// The newest subscription when the track began.
+    pub(crate) newest: SubscriptionId,
+    /// The version of the subscriptions that the places are of.
+    pub(crate) version: Option<u64>,
+    pub(crate) waiting: BTreeMap<u64, Waiting>,
+    /// What the publisher has given up, and why.
+    pub(crate) given_up: BTreeMap<u64, (u64, GapReason)>,
+    /// The highest number that is known to have been published.
+    pub(crate) known: u64,
+    /// The first number that the publisher's run did not bring as history; 0: there was none.
+    pub(crate) live: u64,
+    /// The number after the publisher's last run: it may go on above.
+    pub(crate) ended: Option<u64>,
+    pub(crate) holders: BTreeMap<PeerId, Holder>,
+    pub(crate) want: Option<Want>,
+    /// The first number that is missing, and since when.
+    pub(crate) hole: Option<(u64, Instant)>,
+    /// More waits than may.
+    pub(crate) is_over: bool,
+    pub(crate) due: Option<Instant>,
+    /// Whose turn it is to be asked.
+    pub(crate) turn: u64,
+    age: u64,
+}
+
+/// Where a subscription is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) next: u64,
+    /// Whether it got anything, so that this is more than a guess.
+    pub(crate) is_anchored: bool,
+    pub(crate) has_wish: bool,
+}
+
+/// What a peer's cache has of the source.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    /// The peer's number for the source.
+    pub(crate) number: u64,
+    pub(crate) ranges: Ranges,
+    /// The first number that it got when it knew that we are interested.
+    pub(crate) live: u64,
+    /// How often it did not answer.
+    pub(crate) failures: u32,
+}
+
+/// What a peer's cache was asked for.
+#[derive(Debug)]
+pub(crate) struct Want {
+    pub(crate) peer: PeerId,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) got: Ranges,
+    /// Where the answer ends.
+    pub(crate) end: Option<u64>,
+    pub(crate) due: Instant,
+}
+
+/// Something that waits for what comes before it. Without a batch: nothing was published under these numbers.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    last: u64,
+    batch: Option<Batch>,
+    held: Held,
+}
+
+/// All sources that have a track.
+#[derive(Debug, Default)]
+pub(crate) struct Tracks {
+    by_life: BTreeMap<Life, Track>,
+    ages: BTreeMap<u64, Life>,
+    last_age: u64,
+    /// Those of which something has changed.
+    pub(crate) dirty: BTreeSet<Life>,
+    timers: BTreeSet<(Instant, Life)>,
+    /// Peers with a cache.
+    pub(crate) cachers: BTreeSet<PeerId>,
+    /// Subscriptions that wait for what caches say that they have, and for how long.
+    pub(crate) joining: BTreeMap<SubscriptionId, Instant>,
+    held: Gauge,
+    max_held_of: usize,
+    max_idle: usize,
+    held_of: BTreeMap<PeerId, usize>,
+    /// Peers whose messages wait no more.
+    pub(crate) released: BTreeSet<PeerId>,
+    /// The time of the last call.
+    pub(crate) now: Instant,
+}
+
+/// Something that the publisher or a cache brings.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) batch: Option<Batch>,
+}
+
+impl Life {
+    pub(crate) fn of(source: &Source) -> Self {
+        Self { id: source.endpoint_id, incarnation: source.incarnation, topic: source.topic_name.clone() }
+    }
+}
+
+impl Tracks {
+    /// `held` counts what waits.
+    pub(crate) fn new(held: &Gauge, config: &Config) -> Self {
+        let (max_held_of, max_idle) = (config.max_held_bytes_per_peer, config.max_cursors);
+        Self { held: held.clone(), max_held_of, max_idle, ..Self::default() }
+    }
+
+    pub(crate) fn get_mut(&mut self, life: &Life) -> Option<&mut Track> {
+        self.by_life.get_mut(life)
+    }
+
+    pub(crate) fn has(&self, life: &Life) -> bool {
+        !self.by_life.is_empty() && self.by_life.contains_key(life)
+    }
+
+    /// The track of a source, which is made if there is none.
+    pub(crate) fn open(&mut self, source: &Arc<Source>, newest: SubscriptionId) -> &mut Track {
+        let life = Life::of(source);
+        if !self.by_life.contains_key(&life) {
+            self.last_age += 1;
+            self.ages.insert(self.last_age, life.clone());
+            self.forget_idle();
+        }
+        let age = self.last_age;
+        self.by_life.entry(life).or_insert_with(|| Track::new(Arc::clone(source), newest, age))
+    }
+
+    /// Takes a track out for a while.
+    pub(crate) fn take(&mut self, life: &Life) -> Option<Track> {
+        let track = self.by_life.remove(life)?;
+        if let Some(due) = track.due {
+            self.timers.remove(&(due, life.clone()));
+        }
+        Some(track)
+    }
+
+    pub(crate) fn put_back(&mut self, life: Life, track: Track) {
+        if let Some(due) = track.due {
+            self.timers.insert((due, life.clone()));
+        }
+        self.by_life.insert(life, track);
+    }
+
+    /// Marks those that are due.
+    pub(crate) fn note_due(&mut self) {
+        while let Some((_, life)) = self.timers.first().filter(|(at, _)| *at <= self.now).cloned() {
+            self.timers.pop_first();
+            if let Some(track) = self.by_life.get_mut(&life) {
+                track.due = None;
+            }
+            self.dirty.insert(life);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let now = (!self.dirty.is_empty()).then_some(self.now);
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [now, timer, self.joining.values().min().copied()].into_iter().flatten().min()
+    }
+
+    /// Whether there is nothing to be seen to.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.dirty.is_empty() && self.timers.is_empty() && self.joining.is_empty()
+    }
+
+    /// Looks at all again: who can be reached has changed.
+    pub(crate) fn touch_all(&mut self) {
+        let busy = self.by_life.iter().filter(|(_, track)| !track.is_idle());
+        self.dirty.extend(busy.map(|(life, _)| life.clone()));
+    }
+
+    /// A subscription need not wait any longer.
+    pub(crate) fn begin(&mut self, id: SubscriptionId) {
+        for track in self.by_life.values_mut().filter(|track| !track.is_idle()) {
+            track.joining.entry(id).or_insert(NOT_BEGUN);
+        }
+        self.touch_all();
+    }
+
+    /// A peer has forgotten what it told, or is gone.
+    pub(crate) fn forget_holder(&mut self, peer: PeerId) {
+        self.cachers.remove(&peer);
+        self.touch_all();
+        for track in self.by_life.values_mut() {
+            track.holders.remove(&peer);
+            track.want.take_if(|want| want.peer == peer);
+        }
+    }
+
+    /// Whether what is missing may come from a cache.
+    pub(crate) fn may_be_filled(&self) -> bool {
+        !self.cachers.is_empty()
+    }
+
+    /// What came from a peer waits no longer, whatever is missing before it.
+    pub(crate) fn release_waiting(&mut self, peer: PeerId) {
+        for (life, track) in &mut self.by_life {
+            if track.waiting.values().any(|waiting| waiting.batch.as_ref().and_then(Batch::from) == Some(peer)) {
+                track.is_over = true;
+                self.dirty.insert(life.clone());
+            }
+        }
+    }
+
+    /// Bytes that came from a peer and wait.
+    pub(crate) fn held_of(&self, peer: PeerId) -> usize {
+        self.held_of.get(&peer).copied().unwrap_or(0)
+    }
+
+    /// Takes what the publisher brings, for these subscriptions, each from a number on.
+    pub(crate) fn offer(&mut self, life: &Life, starts: &[(SubscriptionId, u64)], offer: Offer, outputs: &mut Outputs) {
+        let Some(track) = self.by_life.get_mut(life) else { return deliver(starts.iter().copied(), &offer, outputs) };
+        track.seat(starts, &self.joining);
+        self.bring(life, offer, outputs);
+    }
+
+    /// The publisher will not bring what is missing. Somebody else may.
+    pub(crate) fn give_up(&mut self, life: &Life, starts: &[(SubscriptionId, u64)], range: (u64, u64, GapReason)) {
+        let (first, last, reason) = range;
+        let Some(track) = self.by_life.get_mut(life) else { return };
+        track.seat(starts, &self.joining);
+        track.given_up.insert(first, (last, reason));
+        if track.given_up.len() > MAX_GIVEN_UP {
+            track.given_up.pop_first();
+        }
+        track.known = track.known.max(last);
+        self.dirty.insert(life.clone());
+    }
+
+    /// Takes what somebody brings.
+    pub(crate) fn bring(&mut self, life: &Life, offer: Offer, outputs: &mut Outputs) {
+        let Some(track) = self.by_life.get_mut(life) else { return };
+        track.known = track.known.max(offer.last);
+        track.give(&offer, outputs);
+        if track.lacks_before(offer.first) {
+            self.hold(life, offer);
+            self.dirty.insert(life.clone());
+        } else if !track.waiting.is_empty() || !track.given_up.is_empty() {
+            self.dirty.insert(life.clone());
+        }
+        self.drain(life, outputs);
+    }
+
+    fn hold(&mut self, life: &Life, offer: Offer) {
+        let Some(track) = self.by_life.get_mut(life) else { return };
+        let bytes = offer.batch.as_ref().map_or(0, Batch::bytes) + WAITING_BYTES;
+        let from = offer.batch.as_ref().and_then(Batch::from);
+        let waiting = Waiting { last: offer.last, batch: offer.batch, held: self.held.hold(bytes) };
+        if track.waiting.get(&offer.first).is_some_and(|old| old.last >= offer.last) {
+            return;
+        }
+        if let Some(from) = from {
+            let held = self.held_of.entry(from).or_default();
+            *held += bytes;
+            track.is_over = *held > self.max_held_of;
+        }
+        let old = track.waiting.insert(offer.first, waiting);
+        old.into_iter().for_each(|old| self.release(&old));
+    }
+
+    /// Delivers what waits and is next.
+    pub(crate) fn drain(&mut self, life: &Life, outputs: &mut Outputs) {
+        let Some(track) = self.by_life.get_mut(life) else { return };
+        let over = track.drain(outputs);
+        over.iter().for_each(|old| self.release(old));
+    }
+
+    /// What waited is no longer here.
+    pub(crate) fn release(&mut self, old: &Waiting) {
+        let Some(from) = old.batch.as_ref().and_then(Batch::from) else { return };
+        if let Some(held) = self.held_of.get_mut(&from) {
+            *held = held.saturating_sub(old.bytes());
+        }
+        self.held_of.retain(|_, held| *held > 0);
+        self.released.insert(from);
+    }
+
+    /// Where subscriptions are is remembered of so many sources that nobody tells of any more.
+    fn forget_idle(&mut self) {
+        let looked_at = if self.by_life.len() >= self.max_idle { LOOKED_AT } else { 0 };
+        let oldest: Vec<_> = self.ages.iter().take(looked_at).map(|(age, life)| (*age, life.clone())).collect();
+        for (age, life) in oldest {
+            if self.by_life.get(&life).is_none_or(Track::is_idle) {
+                self.by_life.remove(&life);
+                self.ages.remove(&age);
+                return;
+            }
+            // It is looked at again after all others.
+            self.ages.remove(&age);
+            self.last_age += 1;
+            self.ages.insert(self.last_age, life.clone());
+            if let Some(track) = self.by_life.get_mut(&life) {
+                track.age = self.last_age;
+            }
+        }
+    }
+}
+
+impl Track {
+    fn new(source: Arc<Source>, newest: SubscriptionId, age: u64) -> Self {
+        Self {
+            source,
+            places: BTreeMap::new(),
+            joining: BTreeMap::new(),
+            newest,
+            version: None,
+            waiting: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+            known: 0,
+            live: 0,
+            ended: None,
+            holders: BTreeMap::new(),
+            want: None,
+            hole: None,
+            is_over: false,
+            due: None,
+            turn: age,
+            age,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        let lacks = |place: &Place| place.next <= self.known;
+        self.holders.is_empty() && self.joining.is_empty() && !self.places.values().any(lacks)
+    }
+
+    /// Notes where subscriptions begin that are new here.
+    fn seat(&mut self, starts: &[(SubscriptionId, u64)], joining: &BTreeMap<SubscriptionId, Instant>) {
+        for (id, start) in starts {
+            if let Some(place) = self.places.get_mut(id) {
+                if !place.is_anchored && *start < place.next {
+                    place.next = *start;
+                }
+            } else if joining.contains_key(id) {
+                self.joining.entry(*id).or_insert(*start);
+            } else {
+                self.places.insert(*id, Place { next: *start, is_anchored: false, has_wish: false });
+            }
+        }
+    }
+
+    /// Forgets subscriptions that have ended.
+    pub(crate) fn prune(&mut self, subscriptions: &Subscriptions) {
+        self.places.retain(|id, _| subscriptions.filter(*id).is_some());
+        self.joining.retain(|id, _| subscriptions.filter(*id).is_some());
+    }
+
+    fn lacks_before(&self, first: u64) -> bool {
+        !self.joining.is_empty() || self.places.values().any(|place| place.next < first)
+    }
+
+    /// Delivers it to those that it is next for.
+    fn give(&mut self, offer: &Offer, outputs: &mut Outputs) {
+        let mut to = Vec::new();
+        for (id, place) in &mut self.places {
+            if !(offer.first..=offer.last).contains(&place.next) {
+                continue;
+            }
+            // Who comes late need not be told what expired before.
+            let is_told = !place.has_wish || place.is_anchored || offer.batch.as_ref().is_some_and(Batch::is_bundle);
+            if is_told {
+                to.push((*id, place.next));
+                place.is_anchored = true;
+            }
+            place.next = offer.last + 1;
+        }
+        deliver(to.into_iter(), offer, outputs);
+    }
+
+    /// Delivers what waits and is next; returns what need not wait any longer.
+    pub(crate) fn drain(&mut self, outputs: &mut Outputs) -> Vec<Waiting> {
+        let mut over = Vec::new();
+        let firsts: Vec<u64> = self.waiting.keys().copied().collect();
+        for first in firsts {
+            let Some(waiting) = self.waiting.get(&first) else { continue };
+            let offer = Offer { first, last: waiting.last, batch: waiting.batch.clone() };
+            self.give(&offer, outputs);
+            if self.joining.is_empty() && self.places.values().all(|place| place.next > offer.last) {
+                over.extend(self.waiting.remove(&first));
+            } else if !self.places.values().any(|place| place.next > offer.last) {
+                // Nobody has come so far.
+                break;
+            }
+        }
+        over
+    }
+
+    /// The lowest numbers that some subscription lacks.
+    pub(crate) fn lowest_hole(&self) -> Option<(u64, u64)> {
+        let hole = |place: &Place| {
+            let end = match self.waiting.range(place.next..).next() {
+                Some((first, _)) if *first == place.next => return None,
+                Some((first, _)) => first - 1,
+                None => self.known,
+            };
+            (place.next <= end).then_some((place.next, end))
+        };
+        self.places.values().filter_map(hole).min()
+    }
+
+    /// Why the publisher does not bring a number, and up to which.
+    pub(crate) fn why_given_up(&self, at: u64) -> Option<(u64, GapReason)> {
+        self.given_up.range(..=at).next_back().map(|(_, given_up)| *given_up).filter(|(last, _)| *last >= at)
+    }
+
+    /// Forgets what was given up and is no longer waited for.
+    pub(crate) fn forget_given_up(&mut self) {
+        let lowest = self.places.values().map(|place| place.next).min().unwrap_or(u64::MAX);
+        if self.joining.is_empty() {
+            self.given_up.retain(|_, (last, _)| *last >= lowest);
+        }
+    }
+
+    /// Says that numbers are missing.
+    pub(crate) fn tell_gap(&mut self, from: u64, to: u64, reason: GapReason, outputs: &mut Outputs) {
+        let gap = Gap { source: Arc::clone(&self.source), from, to, reason };
+        self.give(&Offer { first: from, last: to, batch: Some(Batch::of_gap(None, gap)) }, outputs);
+    }
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        self.held.bytes()
+    }
+}
+
+fn deliver(to: impl Iterator<Item = (SubscriptionId, u64)>, offer: &Offer, outputs: &mut Outputs) {
+    let Some(batch) = &offer.batch else { return };
+    let mut by_start: BTreeMap<u64, Vec<SubscriptionId>> = BTreeMap::new();
+    to.for_each(|(id, start)| by_start.entry(start).or_default().push(id));
+    for (start, ids) in by_start {
+        let mut batch = batch.clone();
+        batch.begin_at(start);
+        outputs.deliver(&ids.into(), batch);
+    }
+}
+
+/// Sources looked at for one that may be forgotten when another comes.
+const LOOKED_AT: usize = 64;
+/// Ranges that a publisher has given up and that somebody may have. More come only from one that has lost much.
+const MAX_GIVEN_UP: usize = 64;
+/// What waiting takes beside the bundle.
+const WAITING_BYTES: usize = size_of::<Waiting>() + 32;
+/// The publisher has brought nothing yet.
+pub(crate) const NOT_BEGUN: u64 = u64::MAX;
