@@ -127,7 +127,7 @@ async fn latency(rate: u32) -> Result<()> {
     let (demux, _server) = pair("raw")?;
     let mut program = Command::new(std::env::current_exe()?);
     let bare = Process::spawn(program.arg("echo"))?;
-    for round in 1..=ROUNDS {
+    for round in 1..=LATENCY_ROUNDS {
         let to_echo = socket_latencies(bare.address, rate).await?;
         let to_us = socket_latencies(demux.address, rate).await?;
         println!("round {round}: to a TCP echo {}; to tcp-demux {}", percentiles(to_echo), percentiles(to_us));
@@ -156,13 +156,17 @@ async fn echo() -> Result<()> {
 /// Each socket sends at its own time within the interval. Latency counts from the time at which a message was due.
 async fn socket_latencies(address: SocketAddr, rate: u32) -> Result<Vec<u64>> {
     let (interval, messages) = (Duration::from_secs(1) / rate, rate * SECONDS);
+    let mut sockets = Vec::new();
+    for _ in 0..SOCKETS {
+        let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        sockets.push(socket);
+    }
     let start = tokio::time::Instant::now() + Duration::from_millis(500);
     let mut tasks = JoinSet::new();
-    for number in 0..SOCKETS {
+    for (number, socket) in (0..).zip(sockets) {
         let offset = interval * number / SOCKETS;
         tasks.spawn(async move {
-            let socket = TcpStream::connect(address).await?;
-            socket.set_nodelay(true)?;
             let (mut reader, mut writer) = socket.into_split();
             let due = move |n: u32| start + offset + interval * n;
             let write = async {
@@ -324,9 +328,10 @@ impl Stream for Requests {
 
 const IDLE_SOCKETS: usize = 10_000;
 const SOCKETS: u32 = 1_000;
-const SECONDS: u32 = 5;
+const SECONDS: u32 = 4;
 const BUSY_SOCKETS: usize = 16;
 /// Messages under way.
 const WINDOW: usize = 4_096;
 const ROUNDS: usize = 5;
+const LATENCY_ROUNDS: usize = 3;
 const MEASURE: Duration = Duration::from_secs(2);
