@@ -12,6 +12,28 @@ use crate::distribution::{Candidate, Distribution};
 use crate::lane::{Confirm, Forward, Lane, Phase, Refused, What};
 use crate::socket::Socket;
 
+/// Where a socket's messages go.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    /// The lane that the socket sticks to.
+    lane: Option<Arc<Lane>>,
+    /// Lanes that it left, in this order, of which messages may still have to be placed: what is newer waits for them.
+    behind: Vec<Arc<Lane>>,
+}
+
+impl Turn {
+    /// Which lane has to be done with first, for a message that is on its way from `leaving`, or is new.
+    fn first(&mut self, leaving: Option<&Arc<Lane>>) -> Option<Arc<Lane>> {
+        self.behind.retain(|lane| !lane.is_moved());
+        let at = |lane: &Arc<Lane>| self.behind.iter().position(|behind| Arc::ptr_eq(behind, lane));
+        let newer = match leaving {
+            None => 0,
+            Some(lane) => at(lane)? + 1,
+        };
+        self.behind.get(newer).cloned()
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Dispatch {
@@ -89,7 +111,7 @@ impl Dispatch {
             }
             _ => self.announce(socket, &what),
         }
-        if let Some(lane) = socket.turn.lock().await.take() {
+        if let Some(lane) = socket.turn.lock().await.lane.take() {
             lane.unstick(socket.id);
         }
     }
@@ -128,9 +150,9 @@ impl Dispatch {
         }
         for socket in lane.stuck() {
             let mut turn = socket.turn.lock().await;
-            if turn.as_ref().is_some_and(|at| Arc::ptr_eq(at, lane)) {
+            if turn.lane.as_ref().is_some_and(|at| Arc::ptr_eq(at, lane)) {
                 lane.unstick(socket.id);
-                *turn = None;
+                turn.lane = None;
                 if distribution == Distribution::Sticky {
                     let _ = self.stick_as(&socket, &mut turn, &What::Moved).await;
                 }
@@ -206,13 +228,17 @@ impl Dispatch {
     async fn stick(
         &self,
         socket: &Arc<Socket>,
-        turn: &mut Option<Arc<Lane>>,
+        turn: &mut Turn,
         leaving: Option<&Arc<Lane>>,
     ) -> Result<Arc<Lane>, Option<Arc<Lane>>> {
-        match turn {
+        if let Some(first) = turn.first(leaving) {
+            return Err(Some(first));
+        }
+        match &turn.lane {
             Some(lane) if leaving.is_some_and(|leaving| Arc::ptr_eq(lane, leaving)) => {
                 lane.unstick(socket.id);
-                *turn = None;
+                turn.behind.push(Arc::clone(lane));
+                turn.lane = None;
                 self.stick_as(socket, turn, &What::Moved).await
             }
             Some(lane) if lane.is_closed() => Err(Some(Arc::clone(lane))),
@@ -224,12 +250,12 @@ impl Dispatch {
     async fn stick_as(
         &self,
         socket: &Arc<Socket>,
-        turn: &mut Option<Arc<Lane>>,
+        turn: &mut Turn,
         event: &What,
     ) -> Result<Arc<Lane>, Option<Arc<Lane>>> {
         let lane = self.choose(Distribution::Sticky, &self.lanes()).ok_or(None)?;
         lane.stick(socket);
-        *turn = Some(Arc::clone(&lane));
+        turn.lane = Some(Arc::clone(&lane));
         if lane.config.wants_events && lane.push(Forward::new(socket, event.clone())).await.is_err() {
             return Err(Some(lane));
         }
@@ -255,5 +281,5 @@ impl Dispatch {
 
 /// The lane that a socket sticks to. Its turn is not held on to: who waits for the lane to move would keep it from moving.
 async fn lane_of(socket: &Socket) -> Option<Arc<Lane>> {
-    socket.turn.lock().await.clone()
+    socket.turn.lock().await.lane.clone()
 }

@@ -267,6 +267,10 @@ impl Lane {
         self.advance(Phase::Moved);
     }
 
+    pub(crate) fn is_moved(&self) -> bool {
+        *self.phase.borrow() == Phase::Moved
+    }
+
     /// Waits until it has come as far as that. To wait for [`Phase::Moved`] keeps what follows from overtaking the leftovers.
     pub(crate) async fn reached(&self, phase: Phase) {
         // The sender is ours: it does not go before we do.
@@ -347,3 +351,6 @@ fn next_sequence() -> u64 {
 
 /// What a message costs beside its payload: about what it takes in memory.
 pub(crate) const MESSAGE_OVERHEAD_BYTES: u32 = 128;
+
+#[cfg(test)]
+mod tests;

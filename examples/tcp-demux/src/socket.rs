@@ -17,9 +17,10 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::dispatch::Turn;
 use crate::framing::Framing;
 use crate::hub::Hub;
-use crate::lane::{Lane, What};
+use crate::lane::What;
 use crate::outbox::{Full, Outbox};
 
 /// Why a socket is no more.
@@ -61,8 +62,8 @@ pub(crate) struct Socket {
     pub(crate) since: SystemTime,
     pub(crate) framing: Arc<Framing>,
     pub(crate) outbox: Outbox,
-    /// The lane that the socket sticks to. Who puts a message of the socket on a lane holds this meanwhile.
-    pub(crate) turn: tokio::sync::Mutex<Option<Arc<Lane>>>,
+    /// Who puts a message of the socket on a lane holds this meanwhile.
+    pub(crate) turn: tokio::sync::Mutex<Turn>,
     /// When something was sent or received last, in milliseconds of [`Hub::now_ms`].
     pub(crate) active_ms: AtomicU64,
     /// When something was written last, or began to wait for that.
