@@ -210,9 +210,6 @@ impl Topics {
     /// Finds out where subscriptions begin that are new to the source.
     fn seat_newcomers(&mut self, life: &Life, track: &mut Track) {
         let version = self.subscriptions.version();
-        if track.version != Some(version) {
-            track.prune(&self.subscriptions);
-        }
         let peer = self.lives.get(&(life.id, life.incarnation)).copied();
         let offer = peer.and_then(|peer| self.peers.get(&peer)?.incoming.stream_of(&life.topic)).map(Stream::offered);
         let ids = self.subscriptions.matching_source(&track.source).ids;

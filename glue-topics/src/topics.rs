@@ -170,6 +170,7 @@ impl Topics {
             self.cursors.forget(id);
         }
         self.subscriptions.remove(id);
+        self.tracks.leave(id);
         self.declare(&filter, before.as_ref());
     }
 

@@ -18,7 +18,7 @@ use crate::message::{Gap, GapReason, Source};
 use crate::name::TopicName;
 use crate::output::Outputs;
 use crate::ranges::Ranges;
-use crate::subscriptions::{SubscriptionId, Subscriptions};
+use crate::subscriptions::SubscriptionId;
 
 /// A topic of a publisher in one of its lives: what numbers count.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -218,6 +218,17 @@ impl Tracks {
         self.touch_all();
     }
 
+    /// A subscription has ended: what comes from now on is not for it.
+    pub(crate) fn leave(&mut self, id: SubscriptionId) {
+        self.joining.remove(&id);
+        for (life, track) in &mut self.by_life {
+            track.joining.remove(&id);
+            if track.places.remove(&id).is_some() && !track.waiting.is_empty() {
+                self.dirty.insert(life.clone());
+            }
+        }
+    }
+
     /// A peer has forgotten what it told, or is gone.
     pub(crate) fn forget_holder(&mut self, peer: PeerId) {
         self.cachers.remove(&peer);
@@ -378,12 +389,6 @@ impl Track {
                 self.places.insert(*id, Place { next: *start, is_anchored: false, has_wish: false });
             }
         }
-    }
-
-    /// Forgets subscriptions that have ended.
-    pub(crate) fn prune(&mut self, subscriptions: &Subscriptions) {
-        self.places.retain(|id, _| subscriptions.filter(*id).is_some());
-        self.joining.retain(|id, _| subscriptions.filter(*id).is_some());
     }
 
     fn lacks_before(&self, first: u64) -> bool {

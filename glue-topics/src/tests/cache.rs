@@ -96,6 +96,19 @@ fn encoded(cargo: &crate::Cargo, now: Instant) -> (Vec<u8>, Vec<u8>) {
     (head, body.to_vec())
 }
 
+#[test]
+fn who_has_unsubscribed_gets_no_more() {
+    let mut split = Split::new(3);
+    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let [first, second] = [0, 1].map(|_| split.world.nodes[1].subscribe("a", "text").unwrap());
+    split.run(ms(200));
+    split.publish(3);
+    split.world.nodes[1].unsubscribe(first);
+    split.publish(3);
+    assert_eq!(split.world.numbers(1, first), [1, 2, 3]);
+    assert_eq!(split.world.numbers(1, second), [1, 2, 3, 4, 5, 6]);
+}
+
 /// Node 0 publishes, 1 subscribes, 2 caches.
 #[test]
 fn a_cache_brings_what_its_publisher_no_longer_can() {
