@@ -1,0 +1,136 @@
+//! The servers behind an agent.
+
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
+use http::{Uri, uri};
+
+/// A server behind an agent: `http://host:port`, or `h2c://host:port` for one that speaks HTTP/2 alone. A path in it
+/// comes before that of each request.
+#[derive(Debug)]
+pub struct Target {
+    authority: Authority,
+    /// Without a slash at its end.
+    base: String,
+    http2: bool,
+    is_up: AtomicBool,
+}
+
+/// Why a text is no target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}`: expected http://host:port, or h2c://host:port for HTTP/2 alone")]
+pub struct TargetError(String);
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let refuse = || TargetError(text.to_owned());
+        let uri: Uri = text.parse().map_err(|_| refuse())?;
+        let Parts { scheme, authority, path_and_query, .. } = uri.into_parts();
+        let http2 = match scheme.as_ref().map(Scheme::as_str) {
+            Some("http") => false,
+            Some("h2c") => true,
+            _ => return Err(refuse()),
+        };
+        let authority = authority.filter(|authority| !authority.host().is_empty()).ok_or_else(refuse)?;
+        let base = path_and_query.as_ref().map_or("", PathAndQuery::path).trim_end_matches('/').to_owned();
+        Ok(Self { authority, base, http2, is_up: AtomicBool::new(true) })
+    }
+}
+
+impl Target {
+    pub(super) fn uri(&self, target: &Uri) -> Result<Uri, http::Error> {
+        let rest = target.path_and_query().map_or("/", PathAndQuery::as_str);
+        let path = if self.base.is_empty() || rest == "*" {
+            PathAndQuery::try_from(rest)?
+        } else {
+            PathAndQuery::try_from(format!("{}{rest}", self.base))?
+        };
+        uri::Builder::new().scheme(Scheme::HTTP).authority(self.authority.clone()).path_and_query(path).build()
+    }
+
+    pub(super) const fn speaks_http2(&self) -> bool {
+        self.http2
+    }
+
+    /// Host and port, to connect to.
+    pub(super) fn address(&self) -> (&str, u16) {
+        let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
+        (host, self.authority.port_u16().unwrap_or(80))
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_up(&self, is_up: bool) {
+        if self.is_up.swap(is_up, Ordering::Relaxed) != is_up {
+            tracing::info!("{} {}", self.authority, if is_up { "can be reached" } else { "can not be reached" });
+        }
+    }
+}
+
+/// All servers of an agent.
+#[derive(Debug)]
+pub(super) struct Targets {
+    all: Vec<Target>,
+    turn: AtomicUsize,
+}
+
+impl Targets {
+    pub(super) const fn new(all: Vec<Target>) -> Self {
+        Self { all, turn: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Target> {
+        self.all.iter()
+    }
+
+    /// The next in turn that can be reached. If none can, the next: a check may be late.
+    pub(super) fn next(&self) -> Option<&Target> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let from_turn = || self.all.iter().cycle().skip(turn % self.all.len().max(1)).take(self.all.len());
+        from_turn().find(|target| target.is_up()).or_else(|| from_turn().next())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(text: &str) -> Target {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn path_and_query_pass_byte_for_byte() {
+        let uri = "/a%2Fb//c?q=%20&q".parse().unwrap();
+        assert_eq!(target("http://h:1").uri(&uri).unwrap(), "http://h:1/a%2Fb//c?q=%20&q");
+        assert_eq!(target("http://h:1/base/").uri(&uri).unwrap(), "http://h:1/base/a%2Fb//c?q=%20&q");
+        assert_eq!(target("http://[::1]").address(), ("::1", 80));
+    }
+
+    #[test]
+    fn what_is_no_server_is_refused() {
+        for text in ["", "127.0.0.1:3000", "https://h", "ftp://h", "http://", "/x"] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+        assert!(target("h2c://h").speaks_http2());
+    }
+
+    #[test]
+    fn who_can_not_be_reached_is_passed_over() {
+        let targets = Targets::new(["http://a", "http://b", "http://c"].map(target).into());
+        targets.all[1].set_up(false);
+        let hosts: Vec<_> = (0..4).map(|_| targets.next().unwrap().address().0).collect();
+        assert_eq!(hosts, ["a", "c", "c", "a"]);
+        targets.iter().for_each(|target| target.set_up(false));
+        assert!(targets.next().is_some());
+    }
+}

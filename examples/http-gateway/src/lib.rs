@@ -1,0 +1,32 @@
+//! A reverse proxy without configuration. A [`Router`] takes HTTP in and passes each request over glue to a [`Worker`],
+//! which needs no open port; neither knows an address of the other.
+
+mod agent;
+mod announcement;
+mod body;
+mod compress;
+mod headers;
+mod hello;
+mod launch;
+mod link;
+mod outgoing;
+mod relay;
+mod router;
+mod stream;
+mod transfer;
+mod tunnel;
+mod upgrade;
+mod wire;
+mod worker;
+
+pub use agent::{Agent, AgentBody, Target, TargetError};
+pub use announcement::Announcement;
+pub use body::{BodyError, Incoming};
+pub use hello::Hello;
+pub use launch::{LaunchError, Launched};
+pub use relay::{RelayConfig, RelayError};
+pub use router::{
+    Admin, Listening, ResponseBody, Router, RouterConfig, RouterError, Server, Strategy, TlsError, TlsFiles,
+};
+pub use transfer::{Compress, Transfer};
+pub use worker::{Announcer, Serving, Worker, WorkerError};
