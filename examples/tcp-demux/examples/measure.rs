@@ -1,0 +1,337 @@
+//! What `tcp-demux` costs, on this machine: memory of idle sockets, latency, and throughput beside a bare gRPC stream.
+//!
+//! ```sh
+//! cargo build --release -p tcp-demux --bins --examples
+//! target/release/examples/measure idle
+//! target/release/examples/measure latency 100
+//! target/release/examples/measure throughput
+//! ```
+//!
+//! It starts the programs from the directory above its own. Idle needs `ulimit -n 10500`.
+
+#![expect(clippy::print_stdout, reason = "it shows what it measures")]
+
+use std::error::Error;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use tcp_demux::wire::proto::InputStreamRequest;
+use tcp_demux::wire::proto::upstream_peer_service_client::UpstreamPeerServiceClient;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, sleep_until};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let what = std::env::args().nth(1).unwrap_or_default();
+    match what.as_str() {
+        "idle" => idle().await,
+        "latency" => latency(std::env::args().nth(2).map_or(Ok(100), |rate| rate.parse())?).await,
+        "echo" => echo().await,
+        "throughput" => throughput().await,
+        _ => Err("expected idle, latency or throughput".into()),
+    }
+}
+
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn start(args: &[&str]) -> Result<Self> {
+        let mut program = std::env::current_exe()?;
+        program.pop();
+        program.set_file_name("tcp-demux");
+        Self::spawn(Command::new(program).args(args).env("GLUE_LOG", "error"))
+    }
+
+    fn spawn(command: &mut Command) -> Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+        let address = line.trim().rsplit(' ').next().unwrap_or_default().parse()?;
+        Ok(Self { child, address })
+    }
+
+    fn resident_kib(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.split_whitespace().nth(1).ok_or("no VmRSS")?.parse()?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A demultiplexer before a server that sends everything back.
+fn pair(framing: &str) -> Result<(Process, Process)> {
+    let server = Process::start(&["test-server", "--port", "0", "--echo"])?;
+    let upstream = format!("grpc://{}", server.address);
+    let demux = Process::start(&[
+        "serve",
+        "--no-glue",
+        "--listen",
+        "127.0.0.1:0",
+        "--management",
+        "127.0.0.1:0",
+        "--framing",
+        framing,
+        "--upstream",
+        &upstream,
+    ])?;
+    Ok((demux, server))
+}
+
+async fn idle() -> Result<()> {
+    let (demux, _server) = pair("raw")?;
+    let before = demux.resident_kib()?;
+    let mut sockets = Vec::new();
+    for _ in 0..IDLE_SOCKETS {
+        let mut socket = TcpStream::connect(demux.address).await?;
+        let mut message = [7; 64];
+        socket.write_all(&message).await?;
+        socket.read_exact(&mut message).await?;
+        sockets.push(socket);
+    }
+    sleep(Duration::from_secs(1)).await;
+    let after = demux.resident_kib()?;
+    println!(
+        "{} sockets, each of which has sent and got 64 bytes: {} KiB resident, {} KiB before; {:.1} KiB each",
+        sockets.len(),
+        after,
+        before,
+        (after - before) as f64 / sockets.len() as f64
+    );
+    Ok(())
+}
+
+/// So many messages a second on each socket; the same sockets to a program that only sends back, for comparison.
+async fn latency(rate: u32) -> Result<()> {
+    let (demux, _server) = pair("raw")?;
+    let mut program = Command::new(std::env::current_exe()?);
+    let bare = Process::spawn(program.arg("echo"))?;
+    for round in 1..=LATENCY_ROUNDS {
+        let to_echo = socket_latencies(bare.address, rate).await?;
+        let to_us = socket_latencies(demux.address, rate).await?;
+        println!("round {round}: to a TCP echo {}; to tcp-demux {}", percentiles(to_echo), percentiles(to_us));
+    }
+    Ok(())
+}
+
+/// Sends everything back.
+async fn echo() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?);
+    loop {
+        let (mut socket, _) = listener.accept().await?;
+        socket.set_nodelay(true)?;
+        tokio::spawn(async move {
+            let mut buffer = [0; 4_096];
+            while let Ok(len @ 1..) = socket.read(&mut buffer).await {
+                if socket.write_all(buffer.get(..len).unwrap_or_default()).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+}
+
+/// Each socket sends at its own time within the interval. Latency counts from the time at which a message was due.
+async fn socket_latencies(address: SocketAddr, rate: u32) -> Result<Vec<u64>> {
+    let (interval, messages) = (Duration::from_secs(1) / rate, rate * SECONDS);
+    let mut sockets = Vec::new();
+    for _ in 0..SOCKETS {
+        let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        sockets.push(socket);
+    }
+    let start = tokio::time::Instant::now() + Duration::from_millis(500);
+    let mut tasks = JoinSet::new();
+    for (number, socket) in (0..).zip(sockets) {
+        let offset = interval * number / SOCKETS;
+        tasks.spawn(async move {
+            let (mut reader, mut writer) = socket.into_split();
+            let due = move |n: u32| start + offset + interval * n;
+            let write = async {
+                for n in 0..messages {
+                    sleep_until(due(n)).await;
+                    writer.write_all(&[7; 64]).await?;
+                }
+                Ok::<_, std::io::Error>(())
+            };
+            let read = async {
+                let (mut all, mut bytes, mut buffer) = (Vec::new(), 0, [0; 4_096]);
+                while all.len() < messages as usize {
+                    bytes += reader.read(&mut buffer).await?;
+                    let now = tokio::time::Instant::now();
+                    while all.len() < bytes / 64 {
+                        all.push(micros(now - due(u32::try_from(all.len()).unwrap_or(0))));
+                    }
+                }
+                Ok::<_, std::io::Error>(all)
+            };
+            let (written, all) = tokio::join!(write, read);
+            written.and(all)
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(one) = tasks.join_next().await {
+        all.extend(one??);
+    }
+    Ok(all)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn percentiles(mut all: Vec<u64>) -> String {
+    all.sort_unstable();
+    let at = |part: usize| all.get(all.len() * part / 1_000).copied().unwrap_or_default() as f64 / 1_000.0;
+    format!("p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms ({} messages)", at(500), at(990), at(999), all.len())
+}
+
+async fn throughput() -> Result<()> {
+    let (demux, server) = pair("length_prefixed_u32")?;
+    for size in [64, 1_024] {
+        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            bare.push(Bare::throughput(server.address, size).await?);
+            ours.push(socket_throughput(demux.address, size).await?);
+        }
+        let (ours, bare) = (median(ours), median(bare));
+        println!(
+            "{size} bytes: {ours} messages/s by tcp-demux, {bare} by gRPC alone: {:.2}",
+            ours as f64 / bare as f64
+        );
+    }
+    Ok(())
+}
+
+fn median(mut all: Vec<u64>) -> u64 {
+    all.sort_unstable();
+    all.get(all.len() / 2).copied().unwrap_or_default()
+}
+
+/// Echoes a second, by a few sockets that have a window each.
+async fn socket_throughput(address: SocketAddr, size: usize) -> Result<u64> {
+    let count = Arc::new(AtomicU64::new(0));
+    let mut tasks = JoinSet::new();
+    for _ in 0..BUSY_SOCKETS {
+        let count = Arc::clone(&count);
+        tasks.spawn(async move {
+            let (mut reader, mut writer) = TcpStream::connect(address).await?.into_split();
+            let burst = WINDOW / BUSY_SOCKETS / 2;
+            let message = [&u32::try_from(size).unwrap_or(0).to_be_bytes()[..], &vec![7; size]].concat();
+            let bursts = message.repeat(burst);
+            let mut buffer = vec![0; bursts.len()];
+            writer.write_all(&bursts).await?;
+            loop {
+                writer.write_all(&bursts).await?;
+                reader.read_exact(&mut buffer).await?;
+                count.fetch_add(burst as u64, Ordering::Relaxed);
+            }
+            #[expect(unreachable_code, reason = "it says what may fail")]
+            Ok::<(), std::io::Error>(())
+        });
+    }
+    let rate = rate(&count).await;
+    tasks.shutdown().await;
+    // What was under way is out of the way of the next round.
+    sleep(Duration::from_millis(200)).await;
+    Ok(rate)
+}
+
+async fn rate(count: &AtomicU64) -> u64 {
+    sleep(Duration::from_millis(300)).await;
+    let (start, before) = (Instant::now(), count.load(Ordering::Relaxed));
+    sleep(MEASURE).await;
+    let counted = count.load(Ordering::Relaxed) - before;
+    counted * 1_000 / u64::try_from(start.elapsed().as_millis()).unwrap_or(1)
+}
+
+/// A stream to the server, with nothing between.
+struct Bare;
+
+impl Bare {
+    async fn throughput(address: SocketAddr, size: usize) -> Result<u64> {
+        let mut client = UpstreamPeerServiceClient::connect(format!("http://{address}")).await?;
+        let room = Arc::new(Semaphore::new(WINDOW));
+        let requests = Requests { room: Arc::clone(&room), payload: vec![7; size].into(), waiting: None };
+        let mut answers = client.bidirectional_streaming(requests).await?.into_inner();
+        let count = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&count);
+        let task = tokio::spawn(async move {
+            while let Ok(Some(_)) = answers.message().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                room.add_permits(1);
+            }
+        });
+        let rate = rate(&count).await;
+        task.abort();
+        Ok(rate)
+    }
+}
+
+fn request(payload: Bytes) -> InputStreamRequest {
+    let client_uuid = "aa7b391a-73f2-8a8b-9f22-0e938bbcc6ff".to_owned();
+    InputStreamRequest { time: "2026-01-01T00:00:00Z".to_owned(), client_uuid, payload, ..Default::default() }
+}
+
+type Permit = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// As many requests as the window has room for.
+struct Requests {
+    room: Arc<Semaphore>,
+    payload: Bytes,
+    waiting: Option<Permit>,
+}
+
+impl Stream for Requests {
+    type Item = InputStreamRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<InputStreamRequest>> {
+        if let Ok(permit) = self.room.try_acquire() {
+            permit.forget();
+            return Poll::Ready(Some(request(self.payload.clone())));
+        }
+        let room = Arc::clone(&self.room);
+        let waiting = self.waiting.get_or_insert_with(|| {
+            Box::pin(async move {
+                if let Ok(permit) = room.acquire_owned().await {
+                    permit.forget();
+                }
+            })
+        });
+        std::task::ready!(waiting.as_mut().poll(context));
+        self.waiting = None;
+        Poll::Ready(Some(request(self.payload.clone())))
+    }
+}
+
+const IDLE_SOCKETS: usize = 10_000;
+const SOCKETS: u32 = 1_000;
+const SECONDS: u32 = 4;
+const BUSY_SOCKETS: usize = 16;
+/// Messages under way.
+const WINDOW: usize = 4_096;
+const ROUNDS: usize = 5;
+const LATENCY_ROUNDS: usize = 3;
+const MEASURE: Duration = Duration::from_secs(2);

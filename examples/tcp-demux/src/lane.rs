@@ -1,0 +1,356 @@
+//! A lane: one ordered stream of messages to an upstream, and what was sent on it and is not settled.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use uuid::Uuid;
+
+use crate::socket::{Reason, Socket};
+
+/// When a message that an upstream was sent is settled: it will not go to another one if this one fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confirm {
+    /// When the upstream acknowledges it. It is so with services that say in their `ReadyResult` that they do, and with glue
+    /// upstreams, whatever is configured.
+    Acknowledged,
+    /// When the upstream sends something to the same client: for services that answer each message with one or more.
+    Reply,
+    /// When it is handed to the HTTP/2 stream. The default: all that can be known of a service that only follows the
+    /// original protocol.
+    #[default]
+    Sent,
+}
+
+/// What is told to an upstream of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Connected,
+    Data(Bytes),
+    Disconnected(Reason),
+    Moved,
+}
+
+impl What {
+    pub(crate) const fn is_event(&self) -> bool {
+        !matches!(self, Self::Data(_))
+    }
+}
+
+/// A message on its way from a client to an upstream.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    pub(crate) socket: Arc<Socket>,
+    pub(crate) what: What,
+    pub(crate) redelivered: bool,
+    /// Held until the message is settled.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Forward {
+    pub(crate) fn new(socket: &Arc<Socket>, what: What) -> Self {
+        Self { socket: Arc::clone(socket), what, redelivered: false, room: None }
+    }
+
+    /// Its share of a lane's window of `window` bytes.
+    fn cost(&self, window: u32) -> u32 {
+        let payload = if let What::Data(payload) = &self.what { payload.len() } else { 0 };
+        u32::try_from(payload).unwrap_or(u32::MAX).saturating_add(MESSAGE_OVERHEAD_BYTES).min(window)
+    }
+}
+
+/// A message as the upstream gets it.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) client: Uuid,
+    pub(crate) peer: std::net::SocketAddr,
+    pub(crate) what: What,
+    pub(crate) sequence: u64,
+    pub(crate) redelivered: bool,
+}
+
+/// How far it is with a lane. There is no way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// It takes messages and gives them out.
+    Open,
+    /// It does neither any more; what was sent may still be settled.
+    Closed,
+    /// The upstream has failed: nothing more will be settled.
+    Failed,
+    /// Nothing is unsettled any more, or it has gone elsewhere.
+    Moved,
+}
+
+/// Why a lane did not take a message, which is handed back.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// It takes no more.
+    Closed(Forward),
+    /// Its window is full.
+    Full(Forward),
+}
+
+/// What a lane is made with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneConfig {
+    /// Bytes of messages that may be unsettled.
+    pub(crate) window: u32,
+    pub(crate) confirm: Confirm,
+    pub(crate) wants_events: bool,
+}
+
+/// See the module.
+pub(crate) struct Lane {
+    pub(crate) upstream: Uuid,
+    pub(crate) config: LaneConfig,
+    state: Mutex<State>,
+    room: Arc<Semaphore>,
+    phase: watch::Sender<Phase>,
+    /// Sockets that stick to it.
+    stuck: Mutex<HashMap<Uuid, Arc<Socket>>>,
+    pub(crate) forwarded: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Forward>,
+    in_flight: VecDeque<(u64, Forward)>,
+    closed: bool,
+    reader: Option<Waker>,
+    settled: Option<Waker>,
+}
+
+impl Lane {
+    pub(crate) fn new(upstream: Uuid, config: LaneConfig) -> Arc<Self> {
+        Arc::new(Self {
+            upstream,
+            config,
+            state: Mutex::default(),
+            room: Arc::new(Semaphore::new(config.window as usize)),
+            phase: watch::Sender::new(Phase::Open),
+            stuck: Mutex::default(),
+            forwarded: AtomicU64::new(0),
+        })
+    }
+
+    /// Takes a message in if there is room for it now.
+    pub(crate) fn try_push(&self, mut forward: Forward) -> Result<(), Refused> {
+        match Arc::clone(&self.room).try_acquire_many_owned(forward.cost(self.config.window)) {
+            Ok(room) => {
+                forward.room = Some(room);
+                self.put(forward)
+            }
+            Err(tokio::sync::TryAcquireError::NoPermits) => Err(Refused::Full(forward)),
+            Err(tokio::sync::TryAcquireError::Closed) => Err(Refused::Closed(forward)),
+        }
+    }
+
+    /// Waits for room, in the order of those who ask, and takes a message in.
+    pub(crate) async fn push(&self, mut forward: Forward) -> Result<(), Refused> {
+        let cost = forward.cost(self.config.window);
+        match Arc::clone(&self.room).acquire_many_owned(cost).await {
+            Ok(room) => forward.room = Some(room),
+            Err(_) => return Err(Refused::Closed(forward)),
+        }
+        self.put(forward)
+    }
+
+    fn put(&self, forward: Forward) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Refused::Closed(forward));
+        }
+        state.queue.push_back(forward);
+        let reader = state.reader.take();
+        drop(state);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+        Ok(())
+    }
+
+    /// Takes out the next message to send. `None`: no more will come. There is one reader.
+    pub(crate) fn poll_next(&self, context: &Context<'_>) -> Poll<Option<Sent>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        let Some(mut forward) = state.queue.pop_front() else {
+            state.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        self.forwarded.fetch_add(1, Ordering::Relaxed);
+        if self.config.confirm == Confirm::Sent {
+            forward.room = None;
+            return Poll::Ready(Some(sent(&forward, 0)));
+        }
+        let sequence = next_sequence();
+        let sent = sent(&forward, sequence);
+        state.in_flight.push_back((sequence, forward));
+        Poll::Ready(Some(sent))
+    }
+
+    /// The upstream has processed all up to `sequence`.
+    pub(crate) fn acknowledge(&self, sequence: u64) {
+        let mut state = self.lock();
+        while state.in_flight.front().is_some_and(|(number, _)| *number <= sequence) {
+            state.in_flight.pop_front();
+        }
+        state.wake_if_settled();
+    }
+
+    /// The upstream has sent something to a client: with [`Confirm::Reply`] that settles the client's oldest message.
+    pub(crate) fn replied_to(&self, client: Uuid) {
+        if self.config.confirm != Confirm::Reply {
+            return;
+        }
+        let mut state = self.lock();
+        if let Some(at) = state.in_flight.iter().position(|(_, forward)| forward.socket.id == client) {
+            state.in_flight.remove(at);
+        }
+        state.wake_if_settled();
+    }
+
+    /// Takes no more in, and gives no more out.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        self.room.close();
+        self.advance(Phase::Closed);
+        if let Some(reader) = state.reader.take() {
+            reader.wake();
+        }
+    }
+
+    /// As [`Lane::close`], and nothing more will be settled.
+    pub(crate) fn fail(&self) {
+        self.close();
+        self.advance(Phase::Failed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.room.is_closed()
+    }
+
+    /// Waits until nothing that was sent is unsettled. There is one that waits.
+    pub(crate) fn poll_settled(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.in_flight.is_empty() {
+            return Poll::Ready(());
+        }
+        state.settled = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// What is not settled, in the order in which it came, once the lane is closed.
+    pub(crate) fn leftovers(&self) -> Vec<Forward> {
+        let mut state = self.lock();
+        let in_flight = std::mem::take(&mut state.in_flight).into_iter().map(|(_, mut forward)| {
+            forward.redelivered = true;
+            forward
+        });
+        let mut all: Vec<_> = in_flight.collect();
+        all.extend(std::mem::take(&mut state.queue));
+        all.iter_mut().for_each(|forward| forward.room = None);
+        all
+    }
+
+    /// Says that the leftovers have gone elsewhere.
+    pub(crate) fn set_moved(&self) {
+        self.advance(Phase::Moved);
+    }
+
+    pub(crate) fn is_moved(&self) -> bool {
+        *self.phase.borrow() == Phase::Moved
+    }
+
+    /// Waits until it has come as far as that. To wait for [`Phase::Moved`] keeps what follows from overtaking the leftovers.
+    pub(crate) async fn reached(&self, phase: Phase) {
+        // The sender is ours: it does not go before we do.
+        let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
+    }
+
+    fn advance(&self, to: Phase) {
+        self.phase.send_if_modified(|phase| std::mem::replace(phase, (*phase).max(to)) < to);
+    }
+
+    /// Messages that wait or are not settled.
+    pub(crate) fn outstanding(&self) -> usize {
+        let state = self.lock();
+        state.queue.len() + state.in_flight.len()
+    }
+
+    pub(crate) fn stick(&self, socket: &Arc<Socket>) {
+        self.stuck_sockets().insert(socket.id, Arc::clone(socket));
+    }
+
+    pub(crate) fn unstick(&self, id: Uuid) {
+        self.stuck_sockets().remove(&id);
+    }
+
+    pub(crate) fn is_stuck(&self, id: Uuid) -> bool {
+        self.stuck_sockets().contains_key(&id)
+    }
+
+    /// How many sockets stick to it.
+    pub(crate) fn sockets(&self) -> usize {
+        self.stuck_sockets().len()
+    }
+
+    /// The sockets that stick to it.
+    pub(crate) fn stuck(&self) -> Vec<Arc<Socket>> {
+        self.stuck_sockets().values().cloned().collect()
+    }
+
+    fn stuck_sockets(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Socket>>> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.room.available_permits() > MESSAGE_OVERHEAD_BYTES as usize
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wake_if_settled(&mut self) {
+        if self.in_flight.is_empty()
+            && let Some(settled) = self.settled.take()
+        {
+            settled.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane").field("upstream", &self.upstream).field("outstanding", &self.outstanding()).finish()
+    }
+}
+
+fn sent(forward: &Forward, sequence: u64) -> Sent {
+    let Forward { socket, what, redelivered, .. } = forward;
+    Sent { client: socket.id, peer: socket.peer, what: what.clone(), sequence, redelivered: *redelivered }
+}
+
+/// Increases over all lanes, so that a late acknowledgement of an upstream's life before settles nothing.
+fn next_sequence() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What a message costs beside its payload: about what it takes in memory.
+pub(crate) const MESSAGE_OVERHEAD_BYTES: u32 = 128;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,265 @@
+//! One socket of a client: what is known of it, and the task that serves it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::ready;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::dispatch::Turn;
+use crate::framing::Framing;
+use crate::hub::Hub;
+use crate::lane::What;
+use crate::outbox::{Full, Outbox};
+
+/// Why a socket is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    BadFrame,
+    ClosedByClient,
+    ClosedByManagement,
+    ClosedByUpstream,
+    Error,
+    Idle,
+    Shutdown,
+    SlowReader,
+    WriteTimeout,
+}
+
+impl Reason {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::BadFrame => "bad_frame",
+            Self::ClosedByClient => "closed_by_client",
+            Self::ClosedByManagement => "closed_by_management",
+            Self::ClosedByUpstream => "closed_by_upstream",
+            Self::Error => "error",
+            Self::Idle => "idle",
+            Self::Shutdown => "shutdown",
+            Self::SlowReader => "slow_reader",
+            Self::WriteTimeout => "write_timeout",
+        }
+    }
+}
+
+/// What everybody may know of a socket, and do to it.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) id: Uuid,
+    pub(crate) peer: SocketAddr,
+    pub(crate) since: SystemTime,
+    pub(crate) framing: Arc<Framing>,
+    pub(crate) outbox: Outbox,
+    /// Who puts a message of the socket on a lane holds this meanwhile.
+    pub(crate) turn: tokio::sync::Mutex<Turn>,
+    /// When something was sent or received last, in milliseconds of [`Hub::now_ms`].
+    pub(crate) active_ms: AtomicU64,
+    /// When something was written last, or began to wait for that.
+    pub(crate) written_ms: AtomicU64,
+    pub(crate) received: AtomicU64,
+    pub(crate) delivered: AtomicU64,
+    /// The client sends no more.
+    pub(crate) is_half_closed: AtomicBool,
+    reason: Mutex<Option<Reason>>,
+    has_ended: AtomicBool,
+    ended: Notify,
+}
+
+impl Socket {
+    pub(crate) fn new(id: Uuid, peer: SocketAddr, framing: Arc<Framing>, now_ms: u64) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            peer,
+            since: SystemTime::now(),
+            framing,
+            outbox: Outbox::default(),
+            turn: tokio::sync::Mutex::default(),
+            active_ms: AtomicU64::new(now_ms),
+            written_ms: AtomicU64::new(now_ms),
+            received: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            is_half_closed: AtomicBool::new(false),
+            reason: Mutex::default(),
+            has_ended: AtomicBool::new(false),
+            ended: Notify::new(),
+        })
+    }
+
+    /// Puts a message in line to be written.
+    pub(crate) fn send(&self, payload: &Bytes, now_ms: u64, limit: usize) -> Result<(), Full> {
+        let Ok((before, after)) = self.framing.encode(payload.len()) else {
+            // A length that the framing can not tell would end the client's understanding of the stream.
+            return Err(Full);
+        };
+        if self.outbox.bytes() == 0 {
+            self.written_ms.store(now_ms, Ordering::Relaxed);
+        }
+        self.outbox.put([before, payload.clone(), after], limit)?;
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+        self.active_ms.store(now_ms, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Closes it when all that waits is written.
+    pub(crate) fn close(&self, reason: Reason) {
+        self.note(reason);
+        self.outbox.close();
+    }
+
+    /// Ends it at once. Returns whether it was not ended before.
+    pub(crate) fn cut(&self, reason: Reason) -> bool {
+        self.note(reason);
+        let is_first = !self.has_ended.swap(true, Ordering::AcqRel);
+        self.ended.notify_waiters();
+        is_first
+    }
+
+    /// Why it ends, if it does.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first reason counts.
+    fn note(&self, reason: Reason) {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+    }
+
+    async fn ended(&self) {
+        let mut ended = pin!(self.ended.notified());
+        ended.as_mut().enable();
+        if !self.has_ended.load(Ordering::Acquire) {
+            ended.await;
+        }
+    }
+}
+
+/// Serves a socket until it ends.
+pub(crate) async fn serve(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRead, writer: impl AsyncWrite) {
+    tokio::join!(
+        async {
+            read(hub, socket, reader).await;
+            // What was written to it before its sender was done may still be answered.
+            socket.is_half_closed.store(true, Ordering::Relaxed);
+        },
+        async {
+            write(hub, socket, writer).await;
+            socket.cut(Reason::Error);
+        }
+    );
+}
+
+/// Reads messages and forwards them. Not reading while a message is not forwarded is what makes the client wait.
+async fn read(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRead) {
+    let mut read = BytesMut::new();
+    let mut reader = pin!(reader);
+    let mut searched = 0;
+    loop {
+        loop {
+            let limit = hub.settings().max_message_bytes;
+            match socket.framing.decode(&mut read, &mut searched, limit) {
+                Ok(Some(message)) => forward(hub, socket, message).await,
+                Ok(None) => break,
+                Err(_) => {
+                    hub.counters.sockets_bad_frame.add(1);
+                    socket.cut(Reason::BadFrame);
+                    return;
+                }
+            }
+        }
+        if read.is_empty() {
+            // An idle socket holds no memory for what it once sent.
+            read = BytesMut::new();
+        }
+        tokio::select! {
+            biased;
+            () = socket.ended() => return,
+            result = read_some(reader.as_mut(), &mut read) => match result {
+                Ok(0) => break,
+                Ok(len) => {
+                    hub.counters.bytes_received.add(len);
+                    socket.active_ms.store(hub.now_ms(), Ordering::Relaxed);
+                }
+                Err(_) => {
+                    socket.cut(Reason::Error);
+                    return;
+                }
+            },
+        }
+    }
+    if let Some(rest) = socket.framing.finish(read) {
+        forward(hub, socket, rest).await;
+    }
+}
+
+async fn forward(hub: &Hub, socket: &Arc<Socket>, message: Bytes) {
+    hub.counters.messages_received.add(1);
+    socket.received.fetch_add(1, Ordering::Relaxed);
+    hub.dispatch.forward(hub.settings().distribution, socket, What::Data(message)).await;
+}
+
+/// Reads by a buffer that all sockets of a thread share: ten thousand idle ones then need none of their own.
+async fn read_some(mut reader: std::pin::Pin<&mut impl AsyncRead>, into: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|context| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(scratch.as_mut());
+            ready!(reader.as_mut().poll_read(context, &mut buffer))?;
+            into.extend_from_slice(buffer.filled());
+            std::task::Poll::Ready(Ok(buffer.filled().len()))
+        })
+    })
+    .await
+}
+
+async fn write(hub: &Hub, socket: &Socket, writer: impl AsyncWrite) {
+    let mut writer = pin!(writer);
+    loop {
+        let taken = tokio::select! {
+            biased;
+            () = socket.ended() => return,
+            taken = socket.outbox.take(WRITE_BYTES) => taken,
+        };
+        let Some(taken) = taken else { break };
+        let mut rest = &taken[..];
+        while !rest.is_empty() {
+            let result = tokio::select! {
+                biased;
+                () = socket.ended() => return,
+                result = writer.write(rest) => result,
+            };
+            let Ok(len) = result else {
+                socket.cut(hub.error_reason(socket));
+                return;
+            };
+            hub.counters.bytes_sent.add(len);
+            socket.outbox.written(len);
+            socket.written_ms.store(hub.now_ms(), Ordering::Relaxed);
+            rest = rest.get(len..).unwrap_or_default();
+        }
+    }
+    // With TLS it says goodbye, which a client that does not read could hold up.
+    let _ = timeout(GOODBYE_TIMEOUT, writer.shutdown()).await;
+}
+
+/// What is read at once, and so the longest message of the raw framing.
+const READ_BYTES: usize = 64 << 10;
+
+/// What is written at once. More only copies more for a slow client.
+const WRITE_BYTES: usize = 64 << 10;
+
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+}
