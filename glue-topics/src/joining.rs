@@ -22,8 +22,8 @@ use crate::topics::Topics;
 
 impl Topics {
     /// As [`Topics::subscribe`], with options: what it requests, and what it gets of what was published before. Of that, of
-    /// each publication the messages that it keeps ([`History`]) and that have not expired, then what is published from then on; no message
-    /// twice, none out of order, none missing in between.
+    /// each publication the messages that it keeps ([`crate::History`]) and that have not expired, then what is published
+    /// from then on; no message twice, none out of order, none missing in between.
     ///
     /// # Errors
     /// As [`Topics::subscribe`].
