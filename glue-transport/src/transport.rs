@@ -66,7 +66,7 @@ pub enum Event {
 /// Reliable payloads to and from any number of peers.
 ///
 /// Every payload handed to [`Transport::send`] arrives once, in any order, as long as its peer is reachable; one that
-/// expires first becomes a notice in the same place ([`Payload::expire`]).
+/// expires first becomes a notice in the same place ([`Payload::skip`]).
 #[derive(Debug)]
 pub struct Transport<P> {
     config: Config,
