@@ -50,6 +50,22 @@ impl Drop for Place {
     }
 }
 
+/// Settings as they are now.
+#[derive(Debug)]
+pub(crate) struct SettingsView {
+    changes: watch::Receiver<Arc<Settings>>,
+    now: Arc<Settings>,
+}
+
+impl SettingsView {
+    pub(crate) fn now(&mut self) -> &Settings {
+        if self.changes.has_changed().unwrap_or(false) {
+            self.now = Arc::clone(&self.changes.borrow_and_update());
+        }
+        &self.now
+    }
+}
+
 impl Hub {
     pub(crate) fn new(settings: Settings) -> Arc<Self> {
         let counters = Arc::new(Counters::default());
@@ -69,6 +85,11 @@ impl Hub {
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
+    }
+
+    /// The same for who asks again and again: what did not change costs next to nothing.
+    pub(crate) fn settings_view(&self) -> SettingsView {
+        SettingsView { changes: self.settings.subscribe(), now: self.settings() }
     }
 
     pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
