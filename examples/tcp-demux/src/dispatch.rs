@@ -301,3 +301,6 @@ fn place_at_once(socket: &Socket, forward: &mut Option<Forward>) {
 async fn lane_of(socket: &Socket) -> Option<Arc<Lane>> {
     socket.turn.lock().await.lane.clone()
 }
+
+#[cfg(test)]
+mod tests;
