@@ -36,6 +36,7 @@ pub(crate) enum Reason {
     Idle,
     Shutdown,
     SlowReader,
+    Vanished,
     WriteTimeout,
 }
 
@@ -50,6 +51,7 @@ impl Reason {
             Self::Idle => "idle",
             Self::Shutdown => "shutdown",
             Self::SlowReader => "slow_reader",
+            Self::Vanished => "vanished",
             Self::WriteTimeout => "write_timeout",
         }
     }
@@ -194,10 +196,7 @@ async fn read(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRead) {
                     hub.counters.bytes_received.add(len);
                     socket.active_ms.store(hub.now_ms(), Ordering::Relaxed);
                 }
-                Err(_) => {
-                    socket.cut(Reason::Error);
-                    return;
-                }
+                Err(error) => return hub.end(socket, &error),
             },
         }
     }
@@ -241,9 +240,9 @@ async fn write(hub: &Hub, socket: &Socket, writer: impl AsyncWrite) {
                 () = &mut ended => return,
                 result = writer.write(rest) => result,
             };
-            let Ok(len) = result else {
-                socket.cut(hub.error_reason(socket));
-                return;
+            let len = match result {
+                Ok(len) => len,
+                Err(error) => return hub.end(socket, &error),
             };
             hub.counters.bytes_sent.add(len);
             socket.outbox.written(len);
