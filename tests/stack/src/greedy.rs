@@ -141,13 +141,13 @@ impl Node for Greedy {
 
     fn handle_datagram(&mut self, now: Instant, from: std::net::SocketAddr, datagram: Bytes) {
         match Datagram::decode(datagram.clone()) {
-            Ok(Datagram::Hello(hello)) => {
+            Ok(Datagram::Hello { hello, .. }) => {
                 let mut out = Vec::new();
                 Hello { credit: ENDLESS, window: ENDLESS, ..hello }.encode(&mut out);
                 self.transport.handle_native(now, from, out.into());
             }
             Ok(Datagram::Data { .. }) if self.greed == Greed::Deaf && self.has_asked => {}
-            Ok(Datagram::Data { .. }) => {
+            Ok(Datagram::Data { .. } | Datagram::PrivateData { .. }) => {
                 self.transport.handle_native(now, from, datagram);
             }
             Err(_) => {
