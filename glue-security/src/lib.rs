@@ -8,6 +8,7 @@
 //! No algorithm is ours: Noise is `snow`'s; AES-GCM, SHA-2, HKDF and Ed25519 are `ring`'s; X25519 is `curve25519-dalek`'s;
 //! ChaCha20 as a generator is `rand_chacha`'s.
 
+mod cookie;
 mod envelope;
 mod handshake;
 mod identity;
@@ -17,6 +18,7 @@ mod replay;
 mod text;
 mod tunnel;
 
+pub use cookie::{COOKIE_BYTES, Cookies};
 pub use envelope::{ENVELOPE_BYTES, Envelope};
 pub use identity::{Identity, PublicKey, SIGNATURE_BYTES, Signature};
 pub use key::{KeyError, NetworkKey};
