@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use crate::private::Security;
+
 /// Settings of the engine: each layer's own, and what lies between them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
+    /// Makes the network private. Default `None`: everything is sent in the clear, and anyone may join.
+    pub security: Option<Security>,
     /// Who we are, and how we are found.
     pub discovery: glue_discovery::Config,
     /// Limits and times of the transport.
@@ -45,6 +49,7 @@ impl Config {
     #[must_use]
     pub fn new(discovery: glue_discovery::Config) -> Self {
         let config = Self {
+            security: None,
             discovery,
             transport: glue_transport::Config::default(),
             fragment: glue_fragment::Config::default(),

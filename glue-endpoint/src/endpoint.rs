@@ -11,6 +11,7 @@ use glue_topics::{CacheError, Data, Item, Message, PublishError, SubscribeError,
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
 use crate::env::EnvError;
+use crate::identity::{IdentityError, security};
 use crate::notice::Notices;
 use crate::publisher::{Publisher, TryPublishError};
 use crate::report::{PeerReport, Report, TopicReport};
@@ -59,6 +60,9 @@ pub enum StartError {
     /// A cache that `GLUE_CACHE` or [`Settings::caches`] asks for is refused.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The identity that `GLUE_IDENTITY_FILE` or [`Settings::identity_file`] names can not be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// A socket could not be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -271,7 +275,8 @@ fn start(settings: &Settings) -> Result<Arc<Shared>, StartError> {
     discovery.announce_interval = settings.discovery_interval;
     discovery.timeout_multiplier = settings.discovery_timeout_multiplier;
     discovery.targets.clone_from(&settings.discovery_targets);
-    let config = Config::new(discovery).with_memory_budget(settings.memory_budget_bytes);
+    let mut config = Config::new(discovery).with_memory_budget(settings.memory_budget_bytes);
+    config.security = security(settings)?;
 
     let mut sockets = SocketConfig::default();
     sockets.listen = settings.listen_address;

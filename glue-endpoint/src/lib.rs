@@ -11,11 +11,13 @@ mod endpoint;
 mod engine;
 mod env;
 mod event;
+mod identity;
 mod inbox;
 mod memory;
 mod notice;
 mod options;
 mod presence;
+mod private;
 mod publisher;
 mod receipt;
 mod report;
@@ -35,10 +37,12 @@ pub use config::{Config, ConfigError};
 pub use endpoint::{Endpoint, StartError};
 pub use engine::Engine;
 pub use env::{EnvError, UnknownVariable, Variable};
+pub use identity::{IdentityError, new_network_key};
 pub use event::{Command, Event, Pace};
 pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
+pub use glue_security::{Credentials, Identity, KeyError, NetworkKey, PublicKey, Random};
 pub use glue_topics::{
     AnswerError, CacheError, CacheId, CacheStats, Data, Filter, Gap, GapReason, Gaps, History, Holder, Item, Message,
     NameError, Overflow, Policy, Priority, PublishError, PublisherOptions, Received, Reliability, Reply, RequestError,
@@ -48,6 +52,7 @@ pub use glue_transport::PeerStats;
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
 pub use presence::{Token, TokenEvents, Will};
+pub use private::{Refusal, Security};
 pub use publisher::{Publisher, TryPublishError};
 pub use receipt::Receipt;
 pub use report::{PeerReport, Report, TopicReport};

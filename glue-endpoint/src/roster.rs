@@ -163,7 +163,7 @@ impl Engine {
             Wire::Native { .. } => None,
         };
         let (id, name, incarnation) = (info.id, info.name.clone(), info.incarnation);
-        self.transport.connect(now, peer, &Remote { id, name, incarnation, address: info.data, classic });
+        self.transport.connect(now, peer, &Remote { id, name, incarnation, address: info.data, classic, key: info.public_key });
         self.roster.park(peer, None);
         if let Some(entry) = self.roster.peers.get_mut(&peer) {
             entry.info = info.clone();

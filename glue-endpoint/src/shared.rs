@@ -252,6 +252,7 @@ impl Hub {
                 Event::Topics(glue_topics::Event::ReceiptChanged) => self.receipts.notify_waiters(),
                 Event::Topics(glue_topics::Event::Token(event)) => self.tokens.note(&event),
                 Event::Topics(event) => self.watchers.tell(Notice::of_topics(event)),
+                Event::Refused { address, why } => self.watchers.tell(Some(Notice::Refused { address, why })),
                 Event::Writable => self.writable.notify_waiters(),
                 Event::Drained { complete } => {
                     *self.drained.lock().unwrap_or_else(PoisonError::into_inner) = Some(complete);

@@ -6,6 +6,10 @@
 pub struct Stats {
     /// Datagrams that are neither native nor a classic container.
     pub malformed: u64,
+    /// In a private network: datagrams in the clear.
+    pub clear: u64,
+    /// In a private network: datagrams sealed under another key, or changed on the way.
+    pub foreign: u64,
     /// Classic frames of another network.
     pub wrong_network: u64,
     /// Classic frames that are not for us, or whose sender has not announced itself.
