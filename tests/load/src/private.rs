@@ -61,7 +61,7 @@ pub(crate) fn hurl(load: Load) -> Result<(), LoadError> {
             {
                 (*magic, *kind) = (0xc1, u8::try_from(state >> 61).unwrap_or(0));
             }
-            for target in targets.get(usize::try_from(sent).unwrap_or(0) % targets.len()) {
+            if let Some(target) = targets.get(usize::try_from(sent).unwrap_or(0) % targets.len()) {
                 // Nobody may listen.
                 let _ = socket.send_to(&datagram, target);
             }
