@@ -37,7 +37,6 @@ pub use config::{Config, ConfigError};
 pub use endpoint::{Endpoint, StartError};
 pub use engine::Engine;
 pub use env::{EnvError, UnknownVariable, Variable};
-pub use identity::{IdentityError, new_network_key};
 pub use event::{Command, Event, Pace};
 pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
@@ -49,6 +48,7 @@ pub use glue_topics::{
     Room, ServeError, Source, SubscribeError, SubscribeOptions, TokenError, TokenEvent, TopicStats, WillError, Wish,
 };
 pub use glue_transport::PeerStats;
+pub use identity::{IdentityError, new_network_key};
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
 pub use presence::{Token, TokenEvents, Will};

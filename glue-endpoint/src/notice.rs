@@ -314,7 +314,13 @@ mod tests {
 
     fn up(id: i64, port: u16) -> Notice {
         let address = SocketAddr::from(([10, 0, 0, 1], port));
-        Notice::PeerUp { name: id.to_string(), id: EndpointId::from_integer(id), native: true, address, public_key: None }
+        Notice::PeerUp {
+            name: id.to_string(),
+            id: EndpointId::from_integer(id),
+            native: true,
+            address,
+            public_key: None,
+        }
     }
 
     fn down(id: i64) -> Notice {
