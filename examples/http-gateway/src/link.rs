@@ -98,6 +98,9 @@ impl Link {
 
     /// Hands a frame to glue, to leave soon. False: there is no room now.
     fn gather(&self, frame: &Bytes) -> bool {
+        if frame.len() > MOST_GATHERED {
+            return self.publisher.try_publish(LIFETIME, frame).is_ok();
+        }
         let is_gathered = self.publisher.gather(LIFETIME, frame).is_ok();
         if is_gathered {
             self.departure.request();
@@ -249,6 +252,9 @@ pub(crate) const TYPE: &str = "http-gateway/frame";
 
 /// How long a frame lives. What could not be brought to the other end in this time never will be: the streams end.
 const LIFETIME: Duration = Duration::from_secs(60);
+
+/// Larger frames leave at once: they fill a datagram by themselves.
+const MOST_GATHERED: usize = 32 << 10;
 
 /// Requests that one router may have open at one worker. Each costs about 1 KiB, and its windows while bodies pass.
 const MAX_STREAMS: usize = 16_384;
