@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use glue_topics::{Data, PublicationId, PublishError};
 
-use crate::shared::Shared;
 #[cfg(doc)]
 use crate::Endpoint;
+use crate::shared::Shared;
 
 /// Publishes to one topic. Its handles are cheap to make and to drop.
 #[derive(Debug)]
