@@ -150,7 +150,7 @@ impl Pool {
 
 async fn connect(address: (&str, u16)) -> io::Result<TcpStream> {
     let connected = timeout(super::CONNECT_TIMEOUT, TcpStream::connect(address)).await;
-    let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut)).flatten()?;
+    let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     // Small requests must not wait for acks. A connection that refuses this is broken, and will show it.
     let _ = stream.set_nodelay(true);
     Ok(stream)

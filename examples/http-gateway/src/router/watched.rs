@@ -168,7 +168,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 const LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\
-content-type: application/problem+json\r\ncontent-length: 102\r\n\r\n\
+content-type: application/problem+json\r\ncontent-length: 105\r\n\r\n\
 {\"type\":\"about:blank\",\"title\":\"Request Timeout\",\"status\":408,\"detail\":\"the head took too long to arrive\"}";
 
 /// A reset comes within a round trip; later looks are for one that was lost.

@@ -125,7 +125,7 @@ async fn get_by_tls(world: &World, address: std::net::SocketAddr, name: &str) ->
     Some(answer)
 }
 
-async fn get_by_http2_and_tls(address: std::net::SocketAddr, name: &str) -> http::Response<hyper::body::Incoming> {
+async fn get_by_http2_and_tls(address: std::net::SocketAddr, name: &str) -> Response<hyper::body::Incoming> {
     let stream = connect_by_tls(address, name, b"h2").await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
