@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use glue_discovery::{DownReason, PeerInfo, Wire};
-use glue_net::{Instant, PeerId};
+use glue_net::{EndpointId, Instant, PeerId};
 use glue_topics::{EndpointName, PeerFacts};
 use glue_transport::Remote;
 
@@ -163,6 +163,7 @@ impl Engine {
             Wire::Native { .. } => None,
         };
         let (id, name, incarnation) = (info.id, info.name.clone(), info.incarnation);
+        self.forget_other_lives(peer, id);
         self.transport.connect(now, peer, &Remote { id, name, incarnation, address: info.data, classic });
         self.roster.park(peer, None);
         if let Some(entry) = self.roster.peers.get_mut(&peer) {
@@ -174,6 +175,13 @@ impl Engine {
             self.roster.peers.insert(peer, entry);
             self.topics.handle_peer_up(peer, &facts(info));
         }
+    }
+
+    /// An endpoint that is here does not come back in a life that was out of reach.
+    fn forget_other_lives(&mut self, peer: PeerId, id: EndpointId) {
+        let parked = self.roster.parked.iter().map(|(_, parked)| *parked).filter(|parked| *parked != peer);
+        let others = parked.filter(|parked| self.roster.info(*parked).is_some_and(|info| info.id == id));
+        others.collect::<Vec<_>>().into_iter().for_each(|other| self.forget(other));
     }
 
     /// Nothing was heard of the peer for a while. What is queued for it waits; if it comes back, all goes on.
