@@ -133,6 +133,11 @@ impl Endpoint {
         Publisher::new(Arc::clone(&self.shared), topic, type_name)
     }
 
+    /// Sends now what publishers have gathered, see [`Publisher::gather`].
+    pub fn flush(&self) {
+        self.shared.flush();
+    }
+
     /// Subscribes to a topic, or to all topics that a filter with wildcards matches: `+` stands for a level, `#` for all
     /// that follows, see [`glue_topics::Filter`]. Messages wait in the subscription until they are received; while it is
     /// full the publishers wait.

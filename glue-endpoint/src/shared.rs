@@ -82,6 +82,16 @@ impl Shared {
         self.driver.call(f)
     }
 
+    /// As [`Shared::call`], but leaves the sending to [`Shared::flush`].
+    pub(crate) fn gather<R>(&self, f: impl FnOnce(&mut Engine, Instant) -> R) -> R {
+        self.driver.gather(f)
+    }
+
+    /// Sends what was gathered.
+    pub(crate) fn flush(&self) {
+        self.driver.flush();
+    }
+
     /// Waits until a queue that was full has room.
     pub(crate) fn writable(&self) -> &Notify {
         &self.hub.writable
