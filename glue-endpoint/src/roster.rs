@@ -228,7 +228,7 @@ fn facts(info: &PeerInfo) -> PeerFacts {
         Wire::Classic(codec) => glue_topics::Wire::Classic(codec),
         Wire::Native { .. } => glue_topics::Wire::Native,
     };
-    PeerFacts { id: info.id, incarnation: info.incarnation, name: EndpointName::new(&info.name), wire }
+    PeerFacts { id: info.id, incarnation: info.incarnation, name: EndpointName::new(&info.name), wire, permissions: None }
 }
 
 /// What fragmentation and a bundle's head add to a body.
