@@ -30,6 +30,7 @@ mod slow;
 mod stats;
 mod subscription;
 mod switchboard;
+mod trust;
 mod typed;
 
 pub use cache::Cache;
@@ -37,7 +38,6 @@ pub use config::{Config, ConfigError};
 pub use endpoint::{Endpoint, StartError};
 pub use engine::Engine;
 pub use env::{EnvError, UnknownVariable, Variable};
-pub use identity::{IdentityError, new_network_key};
 pub use event::{Command, Event, Pace};
 pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
@@ -45,10 +45,12 @@ pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_security::{Credentials, Identity, KeyError, NetworkKey, PublicKey, Random};
 pub use glue_topics::{
     AnswerError, CacheError, CacheId, CacheStats, Data, Filter, Gap, GapReason, Gaps, History, Holder, Item, Message,
-    NameError, Overflow, Policy, Priority, PublishError, PublisherOptions, Received, Reliability, Reply, RequestError,
-    Room, ServeError, Source, SubscribeError, SubscribeOptions, TokenError, TokenEvent, TopicStats, WillError, Wish,
+    NameError, Overflow, Permission, Permissions, Policy, Priority, PublishError, PublisherOptions, Received,
+    Reliability, Reply, RequestError, Room, ServeError, Source, SubscribeError, SubscribeOptions, TokenError,
+    TokenEvent, TopicStats, WillError, Wish,
 };
 pub use glue_transport::PeerStats;
+pub use identity::{IdentityError, new_network_key};
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
 pub use presence::{Token, TokenEvents, Will};
@@ -61,6 +63,7 @@ pub use responder::{CallbackResponder, Request, Responder};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};
+pub use trust::{ParseTrustError, Trust, TrustProblem};
 pub use typed::{
     Codec, CodecError, DecodeFailure, Json, MessagePack, TypedItem, TypedMessage, TypedPublishError, TypedPublisher,
     TypedSubscription,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use glue_discovery::{ClashKind, DownReason};
 use glue_net::EndpointId;
 use glue_security::PublicKey;
-use glue_topics::Policy;
+use glue_topics::{Permission, Policy};
 
 use crate::event::Pace;
 use crate::inbox::Inbox;
@@ -80,6 +80,16 @@ pub enum Notice {
         address: SocketAddr,
         /// Why.
         why: Refusal,
+    },
+    /// A peer did, or asked for, what it may not ([`crate::Trust`]); it has no effect. Told once for each peer, topic and
+    /// permission.
+    NotPermitted {
+        /// Its id.
+        id: EndpointId,
+        /// The topic, or a group with its filter.
+        topic: String,
+        /// What it may not do.
+        what: Permission,
     },
     /// An isolated peer takes again, and gets what is published from now on.
     PeerRecovered {
@@ -289,6 +299,7 @@ impl Notice {
         use glue_topics::Event;
         Some(match event {
             Event::InterestRefused { limit, .. } => Self::InterestRefused { limit },
+            Event::NotPermitted { id, topic, what, .. } => Self::NotPermitted { id, topic: topic.to_string(), what },
             Event::OfferedDeadlineMissed { topic, period, count } => {
                 Self::OfferedDeadlineMissed { topic: topic.to_string(), period, count }
             }
@@ -313,7 +324,13 @@ mod tests {
 
     fn up(id: i64, port: u16) -> Notice {
         let address = SocketAddr::from(([10, 0, 0, 1], port));
-        Notice::PeerUp { name: id.to_string(), id: EndpointId::from_integer(id), native: true, address, public_key: None }
+        Notice::PeerUp {
+            name: id.to_string(),
+            id: EndpointId::from_integer(id),
+            native: true,
+            address,
+            public_key: None,
+        }
     }
 
     fn down(id: i64) -> Notice {

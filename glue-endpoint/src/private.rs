@@ -8,10 +8,11 @@ use bytes::Bytes;
 use glue_net::wire::classic::{Body, Container};
 use glue_net::wire::native::{ENVELOPE, Member, PRIVATE_DATA};
 use glue_net::{Chain, Instant, NetworkId, Transmit};
-use glue_security::{Credentials, Envelope, Random};
+use glue_security::{Credentials, Envelope, PublicKey, Random};
 
 use crate::engine::Engine;
 use crate::event::Event;
+use crate::trust::Trust;
 
 /// What an endpoint of a private network is given.
 #[derive(Clone, Debug)]
@@ -30,6 +31,11 @@ pub enum Refusal {
     Clear,
     /// It is sealed under another key, or was changed on the way.
     Foreign,
+    /// It announces a member that is not trusted ([`crate::Trust`]).
+    Untrusted {
+        /// By what the member is known.
+        public_key: PublicKey,
+    },
 }
 
 /// The engine's part of it.
@@ -38,11 +44,13 @@ pub(crate) struct Private {
     envelope: Envelope,
     /// Who was refused why, and when that was told.
     told: BTreeMap<(SocketAddr, Refusal), Instant>,
+    /// `None`: all members are trusted.
+    pub(crate) trust: Option<Trust>,
 }
 
 impl Private {
-    pub(crate) fn new(credentials: &Credentials, network: NetworkId, random: Random) -> Self {
-        Self { envelope: Envelope::new(&credentials.key, network, random), told: BTreeMap::new() }
+    pub(crate) fn new(credentials: &Credentials, network: NetworkId, random: Random, trust: Option<Trust>) -> Self {
+        Self { envelope: Envelope::new(&credentials.key, network, random), told: BTreeMap::new(), trust }
     }
 
     /// Whether the application should hear of it: not if it has just now, nor of ever more addresses.
@@ -90,6 +98,12 @@ impl Engine {
     }
 
     fn handle_member(&mut self, now: Instant, from: SocketAddr, member: Member, container: &Bytes) {
+        let public_key = PublicKey::from_bytes(member.key);
+        let trust = self.private.as_ref().and_then(|private| private.trust.as_ref());
+        if trust.is_some_and(|trust| !trust.admits(&public_key)) {
+            self.stats.untrusted += 1;
+            return self.refuse(now, from, Refusal::Untrusted { public_key });
+        }
         match Container::decode(container) {
             Ok((codec, container)) => {
                 let source = container.source_endpoint_id;
