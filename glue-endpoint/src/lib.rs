@@ -31,6 +31,7 @@ mod stats;
 mod subscription;
 mod switchboard;
 mod trust;
+mod trust_file;
 mod typed;
 
 pub use cache::Cache;
@@ -64,6 +65,7 @@ pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};
 pub use trust::{ParseTrustError, Trust, TrustProblem};
+pub use trust_file::TrustFileError;
 pub use typed::{
     Codec, CodecError, DecodeFailure, Json, MessagePack, TypedItem, TypedMessage, TypedPublishError, TypedPublisher,
     TypedSubscription,

@@ -146,6 +146,11 @@ pub enum Notice {
         /// How many periods went by.
         count: u64,
     },
+    /// The file of trusted peers has changed, and can not be used. What it said before holds.
+    TrustRefused {
+        /// Why.
+        error: String,
+    },
     /// A peer uses a topic with another type than we do: no messages pass between us there.
     TypeMismatch {
         /// The topic.
