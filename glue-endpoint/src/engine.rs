@@ -22,6 +22,7 @@ use glue_discovery::{Discovery, PeerInfo};
 use glue_fragment::{Fragment, Joined, Joiner};
 use glue_net::wire::Format;
 use glue_net::wire::classic::{self, Body, Codec, Container};
+use glue_net::wire::native::ENVELOPE;
 use glue_net::{Chain, EndpointId, Instant, Interface, Node, PeerId, Rng, Transmit, WallClock};
 use glue_topics::{Cargo, Data, PublicationId, PublishError, SubscribeError, SubscriptionId, Topics};
 use glue_transport::{Local, Transport};
@@ -29,7 +30,7 @@ use glue_transport::{Local, Transport};
 use crate::config::{Config, ConfigError};
 use crate::event::{Command, Event};
 use crate::memory::Shortage;
-use crate::private::Private;
+use crate::private::{Private, Refusals};
 use crate::roster::Roster;
 use crate::slow::Watch;
 use crate::stats::Stats;
@@ -44,6 +45,7 @@ pub struct Engine {
     pub(crate) topics: Topics,
     /// In a private network.
     pub(crate) private: Option<Private>,
+    pub(crate) refusals: Refusals,
     pub(crate) roster: Roster,
     pub(crate) events: VecDeque<Event>,
     pub(crate) clock: WallClock,
@@ -89,6 +91,7 @@ impl Engine {
             discovery,
             transport,
             private,
+            refusals: Refusals::default(),
             joiner: Joiner::new(config.fragment.clone()),
             topics: Topics::new(config.topics.clone(), id, incarnation, &config.discovery.name)?,
             roster: Roster::default(),
@@ -392,6 +395,7 @@ impl Node for Engine {
             return self.handle_sealed(now, from, datagram);
         }
         match datagram.first().and_then(|first| Format::detect(*first)) {
+            Some(Format::Native) if datagram.starts_with(&ENVELOPE) => self.refuse_sealed(now, from),
             Some(Format::Native) => self.handle_native(now, from, datagram),
             Some(Format::Json | Format::MessagePack) => self.handle_container(now, from, &datagram),
             None => self.stats.malformed += 1,

@@ -50,7 +50,8 @@ pub enum Event {
         /// How it takes it now.
         pace: Pace,
     },
-    /// A datagram was refused, since the network is private. Told once a minute for each address, of 64 at most.
+    /// A datagram was refused, since the network is private, ours or the sender's. Told once a minute for each address, of 64
+    /// at most.
     Refused {
         /// Where it came from.
         address: SocketAddr,

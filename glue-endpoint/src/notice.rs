@@ -74,7 +74,8 @@ pub enum Notice {
         /// Its id.
         id: EndpointId,
     },
-    /// A datagram was refused, since the network is private. Told once a minute for each address, of 64 at most.
+    /// A datagram was refused, since the network is private, ours or the sender's. Told once a minute for each address, of 64
+    /// at most.
     Refused {
         /// Where it came from.
         address: SocketAddr,

@@ -1,6 +1,7 @@
 //! What a network key does to datagrams: all that leaves is sealed, and nothing else is taken.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub struct Security {
     pub random: Random,
 }
 
-/// Why a datagram is refused in a private network.
+/// Why a datagram is refused where networks are private.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -31,6 +32,8 @@ pub enum Refusal {
     Clear,
     /// It is sealed under another key, or was changed on the way.
     Foreign,
+    /// It is sealed, and we have no key: there is a private network here.
+    Sealed,
     /// It announces a member that is not trusted ([`crate::Trust`]).
     Untrusted {
         /// By what the member is known.
@@ -38,28 +41,43 @@ pub enum Refusal {
     },
 }
 
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Clear => "it is in the clear, and this network is private: its sender has no GLUE_NETWORK_KEY",
+            Self::Foreign => "it is sealed under another GLUE_NETWORK_KEY, or was changed on the way",
+            Self::Sealed => "it is of a private network, and GLUE_NETWORK_KEY is not set here",
+            Self::Untrusted { public_key } => return write!(f, "{public_key} is not in the file of GLUE_TRUSTED_PEERS"),
+        })
+    }
+}
+
 /// The engine's part of it.
 #[derive(Debug)]
 pub(crate) struct Private {
     envelope: Envelope,
-    /// Who was refused why, and when that was told.
-    told: BTreeMap<(SocketAddr, Refusal), Instant>,
     /// `None`: all members are trusted.
     pub(crate) trust: Option<Trust>,
 }
 
 impl Private {
     pub(crate) fn new(credentials: &Credentials, network: NetworkId, random: Random, trust: Option<Trust>) -> Self {
-        Self { envelope: Envelope::new(&credentials.key, network, random), told: BTreeMap::new(), trust }
+        Self { envelope: Envelope::new(&credentials.key, network, random), trust }
     }
+}
 
+/// Who was refused why, and when that was told.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(BTreeMap<(SocketAddr, Refusal), Instant>);
+
+impl Refusals {
     /// Whether the application should hear of it: not if it has just now, nor of ever more addresses.
     fn is_news(&mut self, now: Instant, from: SocketAddr, why: Refusal) -> bool {
-        self.told.retain(|_, at| *at + TELL_AGAIN > now);
-        if self.told.len() >= MAX_TOLD || self.told.contains_key(&(from, why)) {
+        self.0.retain(|_, at| *at + TELL_AGAIN > now);
+        if self.0.len() >= MAX_TOLD || self.0.contains_key(&(from, why)) {
             return false;
         }
-        self.told.insert((from, why), now);
+        self.0.insert((from, why), now);
         true
     }
 }
@@ -127,9 +145,16 @@ impl Engine {
         }
     }
 
+    /// Counts what is sealed where we have no key.
+    #[cold]
+    pub(crate) fn refuse_sealed(&mut self, now: Instant, from: SocketAddr) {
+        self.stats.foreign += 1;
+        self.refuse(now, from, Refusal::Sealed);
+    }
+
     fn refuse(&mut self, now: Instant, from: SocketAddr, why: Refusal) {
-        if self.private.as_mut().is_some_and(|private| private.is_news(now, from, why)) {
-            tracing::warn!(%from, ?why, "datagram refused: this network is private");
+        if self.refusals.is_news(now, from, why) {
+            tracing::debug!(%from, ?why, "datagram refused");
             self.events.push_back(Event::Refused { address: from, why });
         }
     }

@@ -8,7 +8,7 @@ pub struct Stats {
     pub malformed: u64,
     /// In a private network: datagrams in the clear.
     pub clear: u64,
-    /// In a private network: datagrams sealed under another key, or changed on the way.
+    /// Datagrams sealed under another key, or changed on the way; without a key all that are sealed for all members.
     pub foreign: u64,
     /// In a private network: announcements of members that are not trusted ([`crate::Trust`]).
     pub untrusted: u64,

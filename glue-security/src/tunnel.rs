@@ -3,15 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use aegis::aegis128x2::Aegis128X2;
 use glue_net::Instant;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use zeroize::Zeroize;
 
 use crate::handshake::{Initiation, Parties, Split, respond};
 use crate::random::Random;
 use crate::replay::Window;
 use crate::{Credentials, PublicKey};
 
-/// What sealing adds to a datagram (AES-256-GCM, NIST SP 800-38D).
+/// What sealing adds to a datagram.
 pub const TAG_BYTES: usize = 16;
 
 /// Names the keys of one handshake, among those of the few that a peer may hold at a time.
@@ -56,10 +57,18 @@ pub struct Tunnel {
 struct Keys {
     epoch: Epoch,
     since: Instant,
-    send: LessSafeKey,
+    send: Half,
     sent: u64,
-    receive: LessSafeKey,
+    receive: Half,
     window: Window,
+}
+
+/// The cipher of one direction: AEGIS-128X2 (draft-irtf-cfrg-aegis-aead). It takes a quarter of the time of AES-256-GCM where
+/// the processor has vector AES: 33 and 8.7 GB/s for datagrams of 64 KiB on AMD Zen 4, and 1.4 of it for those of 64 bytes.
+struct Half {
+    key: [u8; 16],
+    /// The nonce of packet 0 (as in RFC 8446, section 5.3).
+    iv: [u8; 16],
 }
 
 impl Tunnel {
@@ -96,7 +105,7 @@ impl Tunnel {
     ) -> Option<Vec<u8>> {
         let check = |payload: &[u8]| (payload == theirs).then(|| ours.to_vec());
         let (message, split) = respond(&self.parties, message, random, check)?;
-        self.next = Keys::new(now, epoch, self.role, &split);
+        self.next = Some(Keys::new(now, epoch, self.role, &split));
         Some(message)
     }
 
@@ -106,7 +115,7 @@ impl Tunnel {
         let Some((_, initiation)) = self.begun.as_mut().filter(|(begun, _)| *begun == epoch) else { return false };
         let Some((_, split)) = initiation.finish(message).filter(|(payload, _)| payload == theirs) else { return false };
         self.begun = None;
-        self.next = Keys::new(now, epoch, self.role, &split);
+        self.next = Some(Keys::new(now, epoch, self.role, &split));
         self.switch(now);
         true
     }
@@ -135,9 +144,9 @@ impl Tunnel {
         let Some((head, body)) = buffer.get_mut(start..).and_then(|datagram| datagram.split_at_mut_checked(header)) else {
             return false;
         };
-        let Ok(tag) = keys.send.seal_in_place_separate_tag(nonce(number), Aad::from(&*head), body) else { return false };
+        let tag = keys.send.cipher(number).encrypt_in_place(body, head);
         keys.sent += 1;
-        buffer.extend_from_slice(tag.as_ref());
+        buffer.extend_from_slice(&tag);
         true
     }
 
@@ -189,14 +198,13 @@ pub enum Refused {
 }
 
 impl Keys {
-    fn new(now: Instant, epoch: Epoch, role: Role, split: &Split) -> Option<Self> {
+    fn new(now: Instant, epoch: Epoch, role: Role, split: &Split) -> Self {
         let (send, receive) = match role {
             Role::Initiator => (&split.initiator, &split.responder),
             Role::Responder => (&split.responder, &split.initiator),
         };
-        let key = |bytes: &[u8; 32]| UnboundKey::new(&AES_256_GCM, bytes).ok().map(LessSafeKey::new);
-        let (send, receive) = (key(send)?, key(receive)?);
-        Some(Self { epoch, since: now, send, sent: 0, receive, window: Window::default() })
+        let (send, receive) = (Half::new(send), Half::new(receive));
+        Self { epoch, since: now, send, sent: 0, receive, window: Window::default() }
     }
 
     fn open(&mut self, (epoch, number): (Epoch, u64), header: &[u8], body: &[u8]) -> Result<Vec<u8>, Refused> {
@@ -206,20 +214,33 @@ impl Keys {
         if !self.window.is_new(number) {
             return Err(Refused::Replayed);
         }
-        let mut body = body.to_vec();
-        let opened = self.receive.open_in_place(nonce(number), Aad::from(header), &mut body);
-        let len = opened.map_err(|_| Refused::Forged)?.len();
-        body.truncate(len);
+        let (body, tag) = body.split_last_chunk::<TAG_BYTES>().ok_or(Refused::Forged)?;
+        let body = self.receive.cipher(number).decrypt(body, tag, header).map_err(|_| Refused::Forged)?;
         self.window.note(number);
         Ok(body)
     }
 }
 
-/// As Noise has it for AES-GCM: 32 bits of zeros, and the number.
-fn nonce(number: u64) -> Nonce {
-    let mut bytes = [0; 12];
-    bytes.iter_mut().skip(4).zip(number.to_be_bytes()).for_each(|(to, from)| *to = from);
-    Nonce::assume_unique_for_key(bytes)
+impl Half {
+    fn new(secret: &[u8; 32]) -> Self {
+        let (mut key, mut iv) = ([0; 16], [0; 16]);
+        key.iter_mut().chain(&mut iv).zip(secret).for_each(|(to, from)| *to = *from);
+        Self { key, iv }
+    }
+
+    /// The cipher of one packet.
+    fn cipher(&self, number: u64) -> Aegis128X2<TAG_BYTES> {
+        let mut nonce = self.iv;
+        nonce.iter_mut().rev().zip(number.to_le_bytes()).for_each(|(to, from)| *to ^= from);
+        Aegis128X2::new(&self.key, &nonce)
+    }
+}
+
+impl Drop for Half {
+    fn drop(&mut self) {
+        self.key.zeroize();
+        self.iv.zeroize();
+    }
 }
 
 impl fmt::Debug for Keys {
@@ -230,7 +251,7 @@ impl fmt::Debug for Keys {
 
 /// The keys are renewed after so long, if they are used (WireGuard's time).
 const REKEY_AFTER: Duration = Duration::from_secs(120);
-/// And after so many datagrams: far below what AES-GCM bears.
+/// And after so many datagrams: far below what the cipher bears.
 const REKEY_PACKETS: u64 = 1 << 32;
 /// Datagrams under the keys before are taken for so long: longer than any is under way.
 const KEPT_AFTER: Duration = Duration::from_secs(10);

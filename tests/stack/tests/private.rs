@@ -106,6 +106,8 @@ fn the_same_key_talks_and_nobody_else_is_heard_or_answered() {
         refused.sort_unstable();
         assert_eq!(refused, [Refusal::Clear, Refusal::Clear, Refusal::Clear, Refusal::Foreign], "once for each");
     }
+    let told: Vec<Refusal> = net.notices.iter().filter(|(at, _)| *at == others[1]).filter_map(|(_, e)| refusal(e)).collect();
+    assert_eq!(told, [Refusal::Sealed; 3], "who has no key is told that others have one");
     let log = net.log();
     for other in others {
         let members = members.into_iter().map(|member| direct(&log, member, other)).sum::<usize>();
