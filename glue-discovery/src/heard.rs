@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
-use glue_net::wire::native::Member;
 use glue_net::wire::classic::{Announcement, Body, Codec, Container, Native};
+use glue_net::wire::native::Member;
 use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 
 use crate::Config;

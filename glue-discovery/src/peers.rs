@@ -266,7 +266,8 @@ impl Peers {
             peer.confirmation = heard.interval.mul_f64(CONFIRMATION_INTERVALS).min(peer.timeout);
         }
         if !heard.forwarded {
-            peer.direct = Some(Direct { at: now, from: heard.from, member: heard.member, container: heard.container.clone() });
+            peer.direct =
+                Some(Direct { at: now, from: heard.from, member: heard.member, container: heard.container.clone() });
             if heard.reach == Reach::Target {
                 peer.targeted = Some(now);
                 self.askers.insert(number);

@@ -297,6 +297,7 @@ fn start(settings: &Settings) -> Result<Arc<Shared>, StartError> {
     sockets.interface.clone_from(&settings.listen_interface);
     sockets.discovery_listen = settings.discovery_listen_address;
     let network = config.discovery.network;
+    let public_key = config.security.as_ref().map(|security| security.credentials.identity.public_key());
     let make = |local: &Local| -> Result<Engine, StartError> {
         let mut engine = engine(config, local, &mut rng)?;
         engine.open_caches(settings)?;
@@ -306,7 +307,8 @@ fn start(settings: &Settings) -> Result<Arc<Shared>, StartError> {
     if let Some(file) = trust_file {
         file.follow(&shared)?;
     }
-    tracing::info!(%id, name = shared.name, %network, data = %shared.data, "endpoint started");
+    let public_key = public_key.map(tracing::field::display);
+    tracing::info!(%id, name = shared.name, %network, data = %shared.data, public_key, "endpoint started");
     Ok(shared)
 }
 

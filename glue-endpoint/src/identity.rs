@@ -56,7 +56,9 @@ fn random() -> Result<Random, IdentityError> {
 /// What `settings` say of it; `None` without a network key.
 pub(crate) fn security(settings: &Settings) -> Result<Option<Security>, IdentityError> {
     let Some(key) = settings.network_key.clone() else {
-        tracing::warn!("no GLUE_NETWORK_KEY: what is published is sent in the clear, and anyone on the network may join");
+        tracing::warn!(
+            "no GLUE_NETWORK_KEY: what is published is sent in the clear, and anyone on the network may join"
+        );
         return Ok(None);
     };
     let mut random = random()?;

@@ -47,7 +47,9 @@ impl fmt::Display for Refusal {
             Self::Clear => "it is in the clear, and this network is private: its sender has no GLUE_NETWORK_KEY",
             Self::Foreign => "it is sealed under another GLUE_NETWORK_KEY, or was changed on the way",
             Self::Sealed => "it is of a private network, and GLUE_NETWORK_KEY is not set here",
-            Self::Untrusted { public_key } => return write!(f, "{public_key} is not in the file of GLUE_TRUSTED_PEERS"),
+            Self::Untrusted { public_key } => {
+                return write!(f, "{public_key} is not in the file of GLUE_TRUSTED_PEERS");
+            }
         })
     }
 }

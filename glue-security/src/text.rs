@@ -33,7 +33,8 @@ mod tests {
         let bytes: [u8; 32] = std::array::from_fn(|n| u8::try_from(n * 37 % 256).unwrap());
         let (base64, hex) = (write(&bytes), bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         let url = base64.replace('+', "-").replace('/', "_");
-        for text in [&base64, &hex, &hex.to_uppercase(), base64.trim_end_matches('='), &url, url.trim_end_matches('=')] {
+        for text in [&base64, &hex, &hex.to_uppercase(), base64.trim_end_matches('='), &url, url.trim_end_matches('=')]
+        {
             assert_eq!(read(text), Some(bytes), "{text}");
         }
         for text in ["", "AAAA", &hex[1..], &format!("{}g", &hex[1..]), &"ü".repeat(32), &"*".repeat(43)] {

@@ -113,7 +113,9 @@ impl Tunnel {
     /// are in use.
     pub fn finish(&mut self, now: Instant, epoch: Epoch, message: &[u8], theirs: &[u8]) -> bool {
         let Some((_, initiation)) = self.begun.as_mut().filter(|(begun, _)| *begun == epoch) else { return false };
-        let Some((_, split)) = initiation.finish(message).filter(|(payload, _)| payload == theirs) else { return false };
+        let Some((_, split)) = initiation.finish(message).filter(|(payload, _)| payload == theirs) else {
+            return false;
+        };
         self.begun = None;
         self.next = Some(Keys::new(now, epoch, self.role, &split));
         self.switch(now);
@@ -141,7 +143,8 @@ impl Tunnel {
     /// may come twice. False: there are no keys, and nothing was changed.
     pub fn seal(&mut self, number: u64, buffer: &mut Vec<u8>, start: usize, header: usize) -> bool {
         let Some(keys) = &mut self.current else { return false };
-        let Some((head, body)) = buffer.get_mut(start..).and_then(|datagram| datagram.split_at_mut_checked(header)) else {
+        let Some((head, body)) = buffer.get_mut(start..).and_then(|datagram| datagram.split_at_mut_checked(header))
+        else {
             return false;
         };
         let tag = keys.send.cipher(number).encrypt_in_place(body, head);

@@ -6,8 +6,8 @@ use glue_net::{Chain, Instant, Mark, Payload};
 use crate::config::Config;
 use crate::flight::Packet;
 use crate::frame;
-use crate::private::Membership;
 use crate::native::{ACK_ALONE_BYTES, ACK_BESIDE_DATA_BYTES, HEADERS_BYTES, Native};
+use crate::private::Membership;
 use crate::transport::Local;
 use crate::weight::weight;
 

@@ -262,7 +262,9 @@ impl<P: Payload> Transport<P> {
     #[must_use]
     pub fn sender(&self, datagram: &Bytes) -> Option<PeerId> {
         match Datagram::decode(datagram.clone()) {
-            Ok(Datagram::Data { token, .. } | Datagram::PrivateData { token, .. }) => self.by_token.get(&token).copied(),
+            Ok(Datagram::Data { token, .. } | Datagram::PrivateData { token, .. }) => {
+                self.by_token.get(&token).copied()
+            }
             _ => None,
         }
     }
@@ -539,7 +541,12 @@ impl<P: Payload> Transport<P> {
     }
 
     /// The state of a session that has not begun.
-    pub(crate) fn blank(&mut self, now: Instant, identity: (EndpointId, Incarnation), address: SocketAddr) -> Native<P> {
+    pub(crate) fn blank(
+        &mut self,
+        now: Instant,
+        identity: (EndpointId, Incarnation),
+        address: SocketAddr,
+    ) -> Native<P> {
         let path = path(&self.config, &self.interfaces, address);
         Native::new(now, &self.config, identity, path, &mut self.rng)
     }

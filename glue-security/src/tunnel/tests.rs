@@ -18,7 +18,8 @@ fn credentials(key: u8, identity: u8) -> Credentials {
 /// The initiator's network key and identity, and the responder's; each takes the other to be 1 or 2.
 fn tunnels(one: (u8, u8), two: (u8, u8)) -> Pair {
     let public = |identity: u8| Identity::from_seed([identity; 32]).public_key();
-    let new = |role, (key, identity), peer| Tunnel::new(role, &credentials(key, identity), &public(peer), b"us".to_vec());
+    let new =
+        |role, (key, identity), peer| Tunnel::new(role, &credentials(key, identity), &public(peer), b"us".to_vec());
     Pair {
         one: new(Role::Initiator, one, 2).unwrap(),
         two: new(Role::Responder, two, 1).unwrap(),

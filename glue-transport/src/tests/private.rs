@@ -177,7 +177,11 @@ fn one_changed_bit_makes_a_datagram_nobody_s() {
 /// Of 100 members that begin at once and go no further, the last 36 must show first where they are.
 #[test]
 fn a_crowd_of_half_open_handshakes_is_asked_for_cookies() {
-    let mut one = Transport::<Note>::new(Config::default(), Local { id: EndpointId::from_integer(1_000), ..local(0) }, Rng::new(1));
+    let mut one = Transport::<Note>::new(
+        Config::default(),
+        Local { id: EndpointId::from_integer(1_000), ..local(0) },
+        Rng::new(1),
+    );
     join(&mut one, 1, 1, 0);
     let key = Some(credentials(1, 0).identity.public_key());
     let host = Remote { id: EndpointId::from_integer(1_000), key, ..remote(0) };

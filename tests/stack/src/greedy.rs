@@ -126,7 +126,11 @@ impl Greedy {
         while let Some(change) = self.discovery.poll_event() {
             if let Change::PeerUp { peer, info } = change {
                 let (id, incarnation, address) = (info.id, info.incarnation, info.data);
-                self.transport.connect(now, peer, &Remote { id, name: info.name, incarnation, address, classic: None, key: None });
+                self.transport.connect(
+                    now,
+                    peer,
+                    &Remote { id, name: info.name, incarnation, address, classic: None, key: None },
+                );
                 self.peers.insert(peer, 0);
             }
         }

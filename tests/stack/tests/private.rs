@@ -68,7 +68,11 @@ fn peers(net: &mut Mixed, node: NodeId) -> usize {
 
 /// The payloads of others that a node got.
 fn got(net: &Mixed, node: NodeId, from: &str) -> Vec<Vec<u8>> {
-    net.received(node).iter().filter(|received| received.from == from).map(|received| received.payload.clone()).collect()
+    net.received(node)
+        .iter()
+        .filter(|received| received.from == from)
+        .map(|received| received.payload.clone())
+        .collect()
 }
 
 /// Datagrams from `sender` to the data or discovery socket of `receiver` alone.
@@ -106,7 +110,8 @@ fn the_same_key_talks_and_nobody_else_is_heard_or_answered() {
         refused.sort_unstable();
         assert_eq!(refused, [Refusal::Clear, Refusal::Clear, Refusal::Clear, Refusal::Foreign], "once for each");
     }
-    let told: Vec<Refusal> = net.notices.iter().filter(|(at, _)| *at == others[1]).filter_map(|(_, e)| refusal(e)).collect();
+    let told: Vec<Refusal> =
+        net.notices.iter().filter(|(at, _)| *at == others[1]).filter_map(|(_, e)| refusal(e)).collect();
     assert_eq!(told, [Refusal::Sealed; 3], "who has no key is told that others have one");
     let log = net.log();
     for other in others {

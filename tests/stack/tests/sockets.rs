@@ -408,7 +408,8 @@ async fn a_revoked_peer_stops_within_a_second_of_the_file_s_change() {
 
     let start = Instant::now();
     std::fs::write(&path, line(&c)).unwrap();
-    a.notice(|notice| matches!(notice, Notice::PeerDown { name, reason: DownReason::Revoked, .. } if name == "b")).await;
+    a.notice(|notice| matches!(notice, Notice::PeerDown { name, reason: DownReason::Revoked, .. } if name == "b"))
+        .await;
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     b.endpoint.publish("t", "ty", EXPIRY, "after").await.unwrap();
     c.endpoint.publish("t", "ty", EXPIRY, "still").await.unwrap();
