@@ -119,6 +119,14 @@ impl Discovery {
         self.choose_address(now, peer);
     }
 
+    /// Drops a peer that is no longer to be a peer. It comes up again with a new number, if an announcement of it is handed in
+    /// that is later than all before.
+    pub fn revoke(&mut self, now: Instant, peer: PeerId) {
+        let Some(count) = self.peers.get(peer).map(|peer| peer.count) else { return };
+        let past = Past::Left { at: self.clock.wall(now), count };
+        self.remove(peer, DownReason::Revoked, Some(past));
+    }
+
     /// Lets silent peers expire, and announces if it is time.
     pub fn handle_timeout(&mut self, now: Instant) {
         for number in self.peers.take_due(now) {

@@ -68,6 +68,8 @@ pub enum DownReason {
     Goodbye,
     /// It runs again, in a new life: [`Event::PeerUp`] with a new number follows.
     Restarted,
+    /// It is trusted no longer ([`crate::Discovery::revoke`]).
+    Revoked,
 }
 
 /// What two endpoints both claim.

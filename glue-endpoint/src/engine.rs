@@ -85,7 +85,7 @@ impl Engine {
         let mut transport = Transport::new(config.transport.clone(), local, rng.fork());
         let private = config.security.clone().map(|mut security| {
             transport.make_private(security.credentials.clone(), security.random.fork());
-            Private::new(&security.credentials, config.discovery.network, security.random)
+            Private::new(&security.credentials, config.discovery.network, security.random, config.trust.take())
         });
         Ok(Self {
             discovery,
@@ -351,7 +351,7 @@ impl Engine {
         self.note_room();
     }
 
-    fn deliver(&mut self) {
+    pub(crate) fn deliver(&mut self) {
         while let Some(delivery) = self.topics.poll_delivery() {
             self.roster.lend(delivery.batch.from(), delivery.batch.bytes());
             self.events.push_back(Event::Delivery(delivery));

@@ -98,6 +98,7 @@ struct Raw {
     cache: Option<String>,
     network_key: Option<String>,
     identity_file: Option<String>,
+    trusted_peers: Option<String>,
 }
 
 /// Moves the known variables out of `found`.
@@ -142,6 +143,7 @@ fn read(raw: Raw, mut problems: Problems) -> Result<Settings, EnvError> {
     p.set(&mut s.caches, &variables::CACHE, raw.cache, caches);
     p.set(&mut s.network_key, &variables::NETWORK_KEY, raw.network_key, |text| Ok(Some(text.parse()?)));
     p.set(&mut s.identity_file, &variables::IDENTITY_FILE, raw.identity_file, |text| Ok(Some(text.into())));
+    p.set(&mut s.trusted_peers, &variables::TRUSTED_PEERS, raw.trusted_peers, |text| Ok(Some(text.into())));
     problems.into_result(settings)
 }
 

@@ -30,6 +30,8 @@ mod slow;
 mod stats;
 mod subscription;
 mod switchboard;
+mod trust;
+mod trust_file;
 mod typed;
 
 pub use cache::Cache;
@@ -44,8 +46,9 @@ pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_security::{Credentials, Identity, KeyError, NetworkKey, PublicKey, Random};
 pub use glue_topics::{
     AnswerError, CacheError, CacheId, CacheStats, Data, Filter, Gap, GapReason, Gaps, History, Holder, Item, Message,
-    NameError, Overflow, Policy, Priority, PublishError, PublisherOptions, Received, Reliability, Reply, RequestError,
-    Room, ServeError, Source, SubscribeError, SubscribeOptions, TokenError, TokenEvent, TopicStats, WillError, Wish,
+    NameError, Overflow, Permission, Permissions, Policy, Priority, PublishError, PublisherOptions, Received,
+    Reliability, Reply, RequestError, Room, ServeError, Source, SubscribeError, SubscribeOptions, TokenError,
+    TokenEvent, TopicStats, WillError, Wish,
 };
 pub use glue_transport::PeerStats;
 pub use identity::{IdentityError, new_network_key};
@@ -61,6 +64,8 @@ pub use responder::{CallbackResponder, Request, Responder};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};
+pub use trust::{ParseTrustError, Trust, TrustProblem};
+pub use trust_file::TrustFileError;
 pub use typed::{
     Codec, CodecError, DecodeFailure, Json, MessagePack, TypedItem, TypedMessage, TypedPublishError, TypedPublisher,
     TypedSubscription,

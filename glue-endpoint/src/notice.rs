@@ -8,7 +8,7 @@ use std::time::Duration;
 use glue_discovery::{ClashKind, DownReason};
 use glue_net::EndpointId;
 use glue_security::PublicKey;
-use glue_topics::Policy;
+use glue_topics::{Permission, Policy};
 
 use crate::event::Pace;
 use crate::inbox::Inbox;
@@ -82,6 +82,16 @@ pub enum Notice {
         /// Why.
         why: Refusal,
     },
+    /// A peer did, or asked for, what it may not ([`crate::Trust`]); it has no effect. Told once for each peer, topic and
+    /// permission.
+    NotPermitted {
+        /// Its id.
+        id: EndpointId,
+        /// The topic, or a group with its filter.
+        topic: String,
+        /// What it may not do.
+        what: Permission,
+    },
     /// An isolated peer takes again, and gets what is published from now on.
     PeerRecovered {
         /// Its name.
@@ -136,6 +146,11 @@ pub enum Notice {
         period: Duration,
         /// How many periods went by.
         count: u64,
+    },
+    /// The file of trusted peers has changed, and can not be used. What it said before holds.
+    TrustRefused {
+        /// Why.
+        error: String,
     },
     /// A peer uses a topic with another type than we do: no messages pass between us there.
     TypeMismatch {
@@ -290,6 +305,7 @@ impl Notice {
         use glue_topics::Event;
         Some(match event {
             Event::InterestRefused { limit, .. } => Self::InterestRefused { limit },
+            Event::NotPermitted { id, topic, what, .. } => Self::NotPermitted { id, topic: topic.to_string(), what },
             Event::OfferedDeadlineMissed { topic, period, count } => {
                 Self::OfferedDeadlineMissed { topic: topic.to_string(), period, count }
             }

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use glue_net::wire::classic::{Body, Container};
 use glue_net::wire::native::{ENVELOPE, Member, PRIVATE_DATA};
 use glue_net::{Chain, Instant, NetworkId, Transmit};
-use glue_security::{Credentials, Envelope, Random};
+use glue_security::{Credentials, Envelope, PublicKey, Random};
 
 use crate::engine::Engine;
 use crate::event::Event;
+use crate::trust::Trust;
 
 /// What an endpoint of a private network is given.
 #[derive(Clone, Debug)]
@@ -33,6 +34,11 @@ pub enum Refusal {
     Foreign,
     /// It is sealed, and we have no key: there is a private network here.
     Sealed,
+    /// It announces a member that is not trusted ([`crate::Trust`]).
+    Untrusted {
+        /// By what the member is known.
+        public_key: PublicKey,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -41,6 +47,9 @@ impl fmt::Display for Refusal {
             Self::Clear => "it is in the clear, and this network is private: its sender has no GLUE_NETWORK_KEY",
             Self::Foreign => "it is sealed under another GLUE_NETWORK_KEY, or was changed on the way",
             Self::Sealed => "it is of a private network, and GLUE_NETWORK_KEY is not set here",
+            Self::Untrusted { public_key } => {
+                return write!(f, "{public_key} is not in the file of GLUE_TRUSTED_PEERS");
+            }
         })
     }
 }
@@ -49,11 +58,13 @@ impl fmt::Display for Refusal {
 #[derive(Debug)]
 pub(crate) struct Private {
     envelope: Envelope,
+    /// `None`: all members are trusted.
+    pub(crate) trust: Option<Trust>,
 }
 
 impl Private {
-    pub(crate) fn new(credentials: &Credentials, network: NetworkId, random: Random) -> Self {
-        Self { envelope: Envelope::new(&credentials.key, network, random) }
+    pub(crate) fn new(credentials: &Credentials, network: NetworkId, random: Random, trust: Option<Trust>) -> Self {
+        Self { envelope: Envelope::new(&credentials.key, network, random), trust }
     }
 }
 
@@ -107,6 +118,16 @@ impl Engine {
     }
 
     fn handle_member(&mut self, now: Instant, from: SocketAddr, member: Member, container: &Bytes) {
+        let public_key = PublicKey::from_bytes(member.key);
+        let trust = self.private.as_ref().and_then(|private| private.trust.as_ref());
+        if trust.is_some_and(|trust| !trust.admits(&public_key)) {
+            // What we said ourselves comes back from a group, and nobody need trust itself.
+            if self.config.discovery.public_key != Some(public_key) {
+                self.stats.untrusted += 1;
+                self.refuse(now, from, Refusal::Untrusted { public_key });
+            }
+            return;
+        }
         match Container::decode(container) {
             Ok((codec, container)) => {
                 let source = container.source_endpoint_id;

@@ -71,6 +71,10 @@ pub struct Settings {
     /// Where our identity is kept, by which others know us in a private network. It is made if there is none, for nobody else
     /// to read. Default `None`: another one at each start. `GLUE_IDENTITY_FILE`.
     pub identity_file: Option<PathBuf>,
+    /// Which members of a private network are taken in, and what they may publish, subscribe to and cache: a file that is
+    /// read again when it changes, see [`crate::Trust`]. Default `None`: all, everything. It costs a thread that looks at the
+    /// file twice a second. `GLUE_TRUSTED_PEERS`.
+    pub trusted_peers: Option<PathBuf>,
 }
 
 impl Settings {
@@ -97,6 +101,7 @@ impl Default for Settings {
             caches: Vec::new(),
             network_key: None,
             identity_file: None,
+            trusted_peers: None,
         }
     }
 }
@@ -213,6 +218,12 @@ impl Builder {
     /// Sets [`Settings::identity_file`].
     pub fn identity_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.identity_file = Some(path.into());
+        self
+    }
+
+    /// Sets [`Settings::trusted_peers`].
+    pub fn trusted_peers(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.trusted_peers = Some(path.into());
         self
     }
 

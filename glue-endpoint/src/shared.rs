@@ -159,6 +159,10 @@ impl Shared {
         self.hub.watchers.watch()
     }
 
+    pub(crate) fn tell(&self, notice: Notice) {
+        self.hub.watchers.tell(Some(notice));
+    }
+
     pub(crate) fn token_board(&self) -> &TokenBoard {
         &self.hub.tokens
     }

@@ -80,6 +80,7 @@ mod all {
             ("GLUE_CACHE", "site/#=1000, log"),
             ("GLUE_NETWORK_KEY", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),
             ("GLUE_IDENTITY_FILE", "/var/lib/lamp/identity"),
+            ("GLUE_TRUSTED_PEERS", "/etc/lamp/trusted"),
         ];
         assert!(vars.iter().map(|(name, _)| *name).eq(Settings::VARIABLES.iter().map(|v| v.name)));
         let expected = Settings {
@@ -96,6 +97,7 @@ mod all {
             caches: vec![("site/#".to_owned(), Some(1_000)), ("log".to_owned(), None)],
             network_key: Some(NetworkKey::from_bytes(std::array::from_fn(|n| u8::try_from(n).unwrap()))),
             identity_file: Some("/var/lib/lamp/identity".into()),
+            trusted_peers: Some("/etc/lamp/trusted".into()),
         };
         assert_eq!(read_all(&vars), Ok(expected));
     }

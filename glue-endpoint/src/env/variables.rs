@@ -33,6 +33,7 @@ pub(super) const ALL: &[Variable] = &[
     CACHE,
     NETWORK_KEY,
     IDENTITY_FILE,
+    TRUSTED_PEERS,
 ];
 
 pub(super) const NETWORK_ID: Variable = Variable {
@@ -124,4 +125,11 @@ pub(super) const IDENTITY_FILE: Variable = Variable {
     default: "(none: another identity at each start)",
     meaning: "Where the secret key is kept by which members of a private network know the endpoint; made if there is none.",
     expected: "the path of a file",
+};
+
+pub(super) const TRUSTED_PEERS: Variable = Variable {
+    name: "GLUE_TRUSTED_PEERS",
+    default: "(none: all who have the network key)",
+    meaning: "Which members of a private network are taken in, and what each may publish, subscribe to and cache; read again when it changes.",
+    expected: "the path of a file with a public key on each line",
 };

@@ -41,7 +41,8 @@ fn each_setter_sets_its_field_and_no_other() {
         .cache("a", 7)
         .cache("b", None)
         .network_key(NetworkKey::from_bytes([7; 32]))
-        .identity_file("identity");
+        .identity_file("identity")
+        .trusted_peers("trusted");
     let expected = Settings {
         network_id: NetworkId(7),
         endpoint_id: Some(EndpointId::from_integer(9)),
@@ -56,6 +57,7 @@ fn each_setter_sets_its_field_and_no_other() {
         caches: vec![("a".to_owned(), Some(7)), ("b".to_owned(), None)],
         network_key: Some(NetworkKey::from_bytes([7; 32])),
         identity_file: Some("identity".into()),
+        trusted_peers: Some("trusted".into()),
     };
     assert_eq!(*builder.settings(), expected);
 }

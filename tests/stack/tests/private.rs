@@ -6,7 +6,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_endpoint::{Config, Credentials, Event, Identity, NetworkKey, Random, Refusal, Report, Security};
+use glue_discovery::{DownReason, Event as Change};
+use glue_endpoint::{
+    Config, Credentials, Event, Identity, NetworkKey, PublicKey, Random, Refusal, Report, Security, Trust,
+};
 use glue_net::{Node as _, Rng};
 use glue_sim::{Fate, Host, Link, NodeId};
 use glue_stack::mixed::{GROUP, Mixed, Seen};
@@ -29,6 +32,30 @@ fn with_key(key: u8) -> impl Fn(&mut Config) {
 
 fn member(net: &mut Mixed, name: &str, key: u8) -> NodeId {
     net.engine_with(Host::default(), name, GROUP, with_key(key))
+}
+
+fn public_key(number: u8) -> PublicKey {
+    Identity::from_seed([number; 32]).public_key()
+}
+
+/// A text of trusted peers: by the number of each, what follows its key.
+fn trust(lines: &[(u8, &str)]) -> Trust {
+    let line = |(number, rest): &(u8, &str)| format!("{} {rest}\n", public_key(*number));
+    lines.iter().map(line).collect::<String>().parse().unwrap()
+}
+
+/// A member that trusts these.
+fn trusting(net: &mut Mixed, name: &str, lines: &[(u8, &str)]) -> NodeId {
+    let (key, trust) = (with_key(1), trust(lines));
+    net.engine_with(Host::default(), name, GROUP, move |config| {
+        key(config);
+        config.trust = Some(trust.clone());
+    })
+}
+
+fn set_trust(net: &mut Mixed, node: NodeId, lines: &[(u8, &str)]) {
+    let trust = trust(lines);
+    net.world.call(node, |party, now| party.engine().set_trust(now, Some(trust)));
 }
 
 fn report(net: &mut Mixed, node: NodeId) -> Report {
@@ -204,4 +231,93 @@ fn keys_are_renewed_under_traffic_and_nothing_is_lost() {
 
 fn epoch(seen: &Seen) -> Option<u8> {
     matches!(seen.datagram[..2], [0xc1, 3]).then(|| seen.datagram[2])
+}
+
+#[test]
+fn who_is_not_trusted_is_not_taken_in_and_not_answered() {
+    let mut net = Mixed::new(6);
+    let one = trusting(&mut net, "one", &[(2, "")]);
+    let (two, three) = (member(&mut net, "two", 1), member(&mut net, "three", 1));
+    for _ in 0..5 {
+        net.run(s(2));
+        for (node, name) in [(one, "one"), (two, "two"), (three, "three")] {
+            net.publish(node, "t", "ty", LIVES, name.as_bytes());
+        }
+    }
+    net.run(s(2));
+    assert_eq!([one, two, three].map(|node| peers(&mut net, node)), [1, 2, 2]);
+    assert_eq!((got(&net, one, "two").len(), got(&net, one, "three").len()), (5, 0));
+    assert_eq!((got(&net, two, "one").len(), got(&net, three, "one").len()), (5, 0));
+    assert_eq!((got(&net, two, "three").len(), got(&net, three, "two").len()), (5, 5));
+    assert_eq!(direct(&net.log(), one, three), 0);
+    let refused: Vec<_> = net.notices.iter().filter_map(|(at, event)| Some((*at, refusal(event)?))).collect();
+    assert_eq!(refused, [(one, Refusal::Untrusted { public_key: public_key(3) })], "once");
+    assert!(report(&mut net, one).endpoint.untrusted > 5);
+}
+
+#[test]
+fn a_revoked_peer_stops_at_once_and_no_other_notices() {
+    let mut net = Mixed::new(7);
+    net.world.set_default_link(Link::lossy(0.1).latency(ms(5)).jitter(ms(5)));
+    let one = trusting(&mut net, "one", &[(2, ""), (3, "")]);
+    let (two, three) = (member(&mut net, "two", 1), member(&mut net, "three", 1));
+    net.run(s(3));
+    let mut number = 0u16;
+    let mut exchange = |net: &mut Mixed, rounds: usize| {
+        for _ in 0..rounds {
+            number += 1;
+            for node in [one, two, three] {
+                net.publish(node, "t", "ty", LIVES, &number.to_be_bytes());
+            }
+            net.run(ms(10));
+        }
+    };
+    exchange(&mut net, 100);
+    set_trust(&mut net, one, &[(2, "")]);
+    let (before, sent) = (got(&net, one, "three").len(), direct(&net.log(), one, three));
+    assert!(before > 50 && sent > 50);
+    exchange(&mut net, 100);
+    net.run(s(5));
+    assert_eq!((got(&net, one, "three").len(), direct(&net.log(), one, three)), (before, sent), "nothing more");
+    assert_eq!(peers(&mut net, one), 1);
+    let down = |(at, event): &&(NodeId, Event)| {
+        *at == one && matches!(event, Event::Discovery(Change::PeerDown { reason: DownReason::Revoked, .. }))
+    };
+    assert_eq!(net.notices.iter().filter(down).count(), 1);
+    // It is trusted again.
+    set_trust(&mut net, one, &[(2, ""), (3, "")]);
+    net.run(s(10));
+    exchange(&mut net, 100);
+    net.run(s(5));
+    let all: Vec<_> = (1..=300u16).map(|number| number.to_be_bytes().to_vec()).collect();
+    assert!(got(&net, one, "two") == all && got(&net, two, "one") == all && got(&net, two, "three") == all);
+    assert!(got(&net, one, "three").ends_with(&all[200..]) && got(&net, three, "one").ends_with(&all[200..]));
+    assert_eq!([one, two].map(|node| report(&mut net, node).endpoint.sessions_lost), [0, 0]);
+}
+
+#[test]
+fn what_a_peer_may_do_changes_while_it_is_there() {
+    let mut net = Mixed::new(8);
+    let one = trusting(&mut net, "one", &[(2, ""), (3, "publish=a/# subscribe=x")]);
+    let (two, three) = (member(&mut net, "two", 1), member(&mut net, "three", 1));
+    net.run(s(3));
+    let exchange = |net: &mut Mixed| {
+        for node in [two, three] {
+            net.publish(node, "a/1", "ty", LIVES, b"a");
+            net.publish(node, "b", "ty", LIVES, b"b");
+        }
+        net.publish(one, "x", "ty", LIVES, b"x");
+        net.publish(one, "y", "ty", LIVES, b"y");
+        net.run(s(1));
+    };
+    exchange(&mut net);
+    assert_eq!((got(&net, one, "three").concat(), got(&net, three, "one").concat()), (b"a".to_vec(), b"x".to_vec()));
+    set_trust(&mut net, one, &[(2, ""), (3, "publish=b subscribe=y")]);
+    net.run(s(5));
+    exchange(&mut net);
+    assert_eq!((got(&net, one, "three").concat(), got(&net, three, "one").concat()), (b"ab".to_vec(), b"xy".to_vec()));
+    assert_eq!((got(&net, one, "two").concat(), got(&net, two, "one").concat()), (b"abab".to_vec(), b"xyxy".to_vec()));
+    let lost = [two, three].map(|node| report(&mut net, node).endpoint.sessions_lost);
+    assert_eq!(lost, [0, 1], "only the other side of what has changed begins anew");
+    assert_eq!(report(&mut net, one).topics.not_permitted, 2, "b, then a");
 }
