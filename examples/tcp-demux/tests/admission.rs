@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 async fn from(demux: &Demux, source: [u8; 4]) -> Client {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from((source, 0))).expect("it is loopback");
-    Client::of(socket.connect(demux.listeners()[0]).await.expect("it listens"))
+    Client::of(socket.connect(*demux.listeners().first().expect("it listens")).await.expect("it listens"))
 }
 
 #[tokio::test]

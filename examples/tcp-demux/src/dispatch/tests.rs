@@ -150,7 +150,7 @@ impl Run {
         }
     }
 
-    async fn to_the_end(mut self) {
+    async fn finish(mut self) {
         self.send();
         for _ in 0..MOST_STEPS {
             if self.done == [MESSAGES; SOCKETS] {
@@ -168,7 +168,7 @@ impl Run {
 #[tokio::test]
 async fn nothing_newer_overtakes_what_a_dead_upstream_left() {
     for seed in 0..SEEDS {
-        Run::new(seed).to_the_end().await;
+        Run::new(seed).finish().await;
     }
 }
 
