@@ -28,6 +28,7 @@ use crate::name::{EndpointName, TopicName, TypeName};
 use crate::peer::Peer;
 use crate::qos::Offer;
 use crate::ranges::Ranges;
+use crate::seek::is_here;
 use crate::stream::Stream;
 use crate::subscriptions::SubscriptionId;
 use crate::topics::Topics;
@@ -209,6 +210,7 @@ impl Topics {
     }
 
     /// Of a source whose run lacks its first cargo nobody knows where it begins: who were told would begin in the middle.
+    /// That is waited for as long as the publisher is here to bring it.
     fn defer_begun_in_the_middle(&mut self, id: PeerId) {
         let Some(exchange) = self.peers.get(&id).map(|peer| &peer.exchange) else { return };
         let untold = exchange.changed.difference(&exchange.sources_told);
@@ -223,7 +225,8 @@ impl Topics {
     fn lacks_start(&self, number: u64) -> bool {
         let Some(source) = self.caches.shelf(number).map(|shelf| &shelf.source) else { return false };
         let publisher = self.lives.get(&(source.endpoint_id, source.incarnation)).and_then(|id| self.peers.get(id));
-        let stream = publisher.and_then(|peer| peer.incoming.stream_of(&source.topic_name));
+        let stream =
+            publisher.filter(|peer| is_here(peer)).and_then(|peer| peer.incoming.stream_of(&source.topic_name));
         stream.is_some_and(Stream::lacks_start)
     }
 
