@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use glue_net::wire::classic::{Announcement, Body, Codec, Container, Native};
-use glue_net::wire::native::VERSION;
+use glue_net::wire::native::{Member, VERSION};
 use glue_net::{Instant, PeerId, WallTime};
 
 use crate::Config;
@@ -78,7 +78,11 @@ impl Discovery {
         };
         *counter += 1;
         let container = own_container(&self.config, self.clock.wall(now), &own);
-        Outgoing { to: own.to, via: own.source.via, codec: own.codec, container }
+        let member = self.config.public_key.map(|key| {
+            self.announced += 1;
+            Member { key: *key.as_bytes(), count: self.announced }
+        });
+        Outgoing { to: own.to, via: own.source.via, codec: own.codec, member, container }
     }
 
     fn next_of_list(&mut self, now: Instant, number: PeerId) -> Option<Outgoing> {
@@ -137,7 +141,8 @@ fn own_container(config: &Config, sent: WallTime, own: &Own) -> Container {
 
 /// What `to` is told of `about`; `None` if it is not ours to tell, or `to` does not want it.
 fn forward(now: Instant, about: &Peer, to: &Peer, local: &Local) -> Option<Outgoing> {
-    let (container, address, codec) = (about.forwardable(now)?, to.takes_forwards(now)?, about.codec_for(to)?);
+    let ((member, container), address) = (about.forwardable(now)?, to.takes_forwards(now)?);
+    let codec = about.codec_for(to)?;
     let source = local.source(address.ip())?;
     let mut container = container.clone();
     if let Body::Announcement(announcement) = &mut container.body {
@@ -152,7 +157,7 @@ fn forward(now: Instant, about: &Peer, to: &Peer, local: &Local) -> Option<Outgo
             }
         }
     }
-    Some(Outgoing { to: address, via: source.via, codec, container })
+    Some(Outgoing { to: address, via: source.via, codec, member, container })
 }
 
 /// In a goodbye: a classic peer, which does not know of goodbyes, expires us at its next check.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use glue_net::wire::classic;
 use glue_net::{EndpointId, Incarnation, NetworkId};
+use glue_security::PublicKey;
 
 /// Who we are, where we announce, and the limits of what peers may make us keep or send.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,9 @@ pub struct Config {
     /// Which life of this endpoint this is; a later one must be larger. Default 0, which stands for a classic peer: set
     /// it from the wall clock.
     pub incarnation: Incarnation,
+    /// By what members of a private network know us. Default `None`: the network is not private. With it only endpoints that
+    /// announce their keys are taken in, so that none is that speaks the reference's wire.
+    pub public_key: Option<PublicKey>,
     /// How often we announce ourselves. Default 1 s; 10 ms to 1 h. Each time costs one datagram of about 500 bytes for
     /// each unicast target, and one for each interface and multicast target; twice that while MessagePack peers are
     /// heard. A group of more than [`Config::steady_endpoints`] is announced to less often.
@@ -131,6 +135,7 @@ impl Default for Config {
             id,
             name: format!("Endpoint_{id}"),
             incarnation: Incarnation::default(),
+            public_key: None,
             announce_interval: Duration::from_secs(1),
             steady_endpoints: 24,
             timeout_multiplier: 2.0,

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use glue_net::wire::classic::{Codec, Container};
+use glue_net::wire::native::Member;
 use glue_net::{EndpointId, Incarnation, Instant, Interface, PeerId, Rng, Transmit, WallClock};
 
 use crate::clashes::{Clashes, Report};
@@ -31,6 +32,8 @@ pub struct Discovery {
     /// When to announce next; `None` after we left.
     announce_at: Option<Instant>,
     announced_at: Option<Instant>,
+    /// How many announcements of ours have left.
+    pub(crate) announced: u64,
     /// What our last announcement said: how long it is until the next.
     pub(crate) interval: Duration,
     pub(crate) stats: Stats,
@@ -54,6 +57,7 @@ impl Discovery {
             events: VecDeque::new(),
             announce_at: Some(now),
             announced_at: None,
+            announced: 0,
             interval: config.announce_interval,
             stats: Stats::default(),
             config,
@@ -81,8 +85,24 @@ impl Discovery {
     /// Takes an announcement as it came from the network, whoever sent it. Anything else in the container is passed
     /// over and counted.
     pub fn handle_announcement(&mut self, now: Instant, from: SocketAddr, codec: Codec, container: Container) {
+        self.take(now, from, codec, (None, container));
+    }
+
+    /// As [`Discovery::handle_announcement`], of one that came in an envelope of our private network, so that a member has
+    /// sent it; `member` says whom it is of.
+    pub fn handle_member(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        codec: Codec,
+        (member, container): (Member, Container),
+    ) {
+        self.take(now, from, codec, (Some(member), container));
+    }
+
+    fn take(&mut self, now: Instant, from: SocketAddr, codec: Codec, (member, container): (Option<Member>, Container)) {
         self.stats.announcements_heard += 1;
-        let arrival = Arrival { wall: self.clock.wall(now), from, codec };
+        let arrival = Arrival { wall: self.clock.wall(now), from, codec, member };
         if let Err(why) = self.hear(now, arrival, container) {
             self.stats.count_ignored(why);
         }
@@ -97,6 +117,14 @@ impl Discovery {
     pub fn handle_silence(&mut self, now: Instant, peer: PeerId) {
         self.peers.doubt(peer);
         self.choose_address(now, peer);
+    }
+
+    /// Drops a peer that is no longer to be a peer. It comes up again with a new number, if an announcement of it is handed in
+    /// that is later than all before.
+    pub fn revoke(&mut self, now: Instant, peer: PeerId) {
+        let Some(count) = self.peers.get(peer).map(|peer| peer.count) else { return };
+        let past = Past::Left { at: self.clock.wall(now), count };
+        self.remove(peer, DownReason::Revoked, Some(past));
     }
 
     /// Lets silent peers expire, and announces if it is time.
@@ -121,6 +149,9 @@ impl Discovery {
     pub fn poll_transmit(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<Transmit> {
         let outgoing = self.next_outgoing(now)?;
         let start = out.len();
+        if let Some(member) = outgoing.member {
+            member.encode(out);
+        }
         outgoing.container.encode(outgoing.codec, out);
         Some(Transmit { to: outgoing.to, len: out.len() - start, via: outgoing.via })
     }
@@ -215,7 +246,7 @@ impl Discovery {
     fn review(&mut self, now: Instant, number: PeerId) {
         let Some(peer) = self.peers.get(number) else { return };
         if peer.is_expired(now) {
-            return self.remove(number, DownReason::Expired, Some(Past::Expired(number)));
+            return self.remove(number, DownReason::Expired, Some(Past::Expired { number, count: peer.count }));
         }
         // The address before the probe: with it there may be one to probe at.
         self.choose_address(now, number);
@@ -236,13 +267,16 @@ impl Discovery {
             return Err(Ignored::Events);
         }
         let heard = Heard::check(arrival, container, self.config.network, &self.local)?;
+        if self.config.public_key.is_some() != heard.member.is_some() {
+            return Err(Ignored::Stranger);
+        }
         self.compare_with_us(now, &heard)?;
         if self.local.is_ours(heard.data) {
             return Err(Ignored::Unreachable);
         }
         let (number, is_new) = match self.peers.identify(&heard) {
             Identity::Known(number) if heard.goodbye => {
-                let past = Past::Left { at: heard.container.sent_timestamp };
+                let past = Past::Left { at: heard.container.sent_timestamp, count: heard.count() };
                 self.remove(number, DownReason::Goodbye, Some(past));
                 return Ok(());
             }
@@ -303,7 +337,9 @@ impl Discovery {
         if self.has_left() {
             return Err(Ignored::Leaving);
         }
-        self.remove(number, DownReason::Restarted, None);
+        // Of an earlier life of a member nothing is taken any more, whoever recorded it.
+        let past = Past::Left { at: heard.container.sent_timestamp, count: u64::MAX };
+        self.remove(number, DownReason::Restarted, heard.member.map(|_| past));
         self.admit(now, heard)
     }
 

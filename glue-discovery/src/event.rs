@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use glue_net::wire::classic::Codec;
 use glue_net::{EndpointId, Incarnation, PeerId};
+use glue_security::PublicKey;
 
 /// A change among the peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub enum DownReason {
     Goodbye,
     /// It runs again, in a new life: [`Event::PeerUp`] with a new number follows.
     Restarted,
+    /// It is trusted no longer ([`crate::Discovery::revoke`]).
+    Revoked,
 }
 
 /// What two endpoints both claim.
@@ -89,6 +92,8 @@ pub struct PeerInfo {
     pub name: String,
     /// Its life; zero for a classic peer.
     pub incarnation: Incarnation,
+    /// By what it is known in a private network.
+    pub public_key: Option<PublicKey>,
     /// Which data wire it speaks.
     pub wire: Wire,
     /// Where it takes data.

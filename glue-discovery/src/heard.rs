@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
 use glue_net::wire::classic::{Announcement, Body, Codec, Container, Native};
+use glue_net::wire::native::Member;
 use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 
 use crate::Config;
@@ -33,6 +34,8 @@ pub(crate) struct Heard {
     /// In [`Config::INTERVALS`].
     pub(crate) interval: Duration,
     pub(crate) codec: Codec,
+    /// In a private network.
+    pub(crate) member: Option<Member>,
     pub(crate) from: SocketAddr,
     /// Where the sender takes data: a specific unicast address that is reachable from here.
     pub(crate) data: SocketAddr,
@@ -50,6 +53,7 @@ pub(crate) struct Arrival {
     pub(crate) wall: WallTime,
     pub(crate) from: SocketAddr,
     pub(crate) codec: Codec,
+    pub(crate) member: Option<Member>,
 }
 
 impl Heard {
@@ -81,6 +85,7 @@ impl Heard {
             goodbye: native.is_some_and(|n| n.goodbye),
             interval: announcement.sent_rate.clamp(*Config::INTERVALS.start(), *Config::INTERVALS.end()),
             codec: arrival.codec,
+            member: arrival.member.filter(|_| native.is_some()),
             from: arrival.from,
             data,
             discovery,
@@ -88,6 +93,11 @@ impl Heard {
             forwarded: announcement.forwarded,
             container: received(container, arrival, data, discovery, local),
         })
+    }
+
+    /// Which of its announcements it is; 0 outside private networks.
+    pub(crate) fn count(&self) -> u64 {
+        self.member.map_or(0, |member| member.count)
     }
 
     pub(crate) fn name(&self) -> &str {

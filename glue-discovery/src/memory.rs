@@ -4,6 +4,17 @@ use std::collections::BTreeMap;
 
 use glue_net::{EndpointId, Incarnation, PeerId, WallTime};
 
+impl Past {
+    /// Whether an announcement was made before that: by the count of a member's, else by the clock of who left.
+    pub(crate) const fn is_after(self, is_member: bool, sent: WallTime, sent_as: u64) -> bool {
+        match self {
+            Self::Expired { count, .. } => is_member && sent_as <= count,
+            Self::Left { count, .. } if is_member => sent_as <= count,
+            Self::Left { at, .. } => sent.as_unix_nanos() <= at.as_unix_nanos(),
+        }
+    }
+}
+
 /// A life of an endpoint.
 pub(crate) type Life = (EndpointId, Incarnation);
 
@@ -11,10 +22,10 @@ pub(crate) type Life = (EndpointId, Incarnation);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Past {
     /// It fell silent. Should it return, it is the same peer.
-    Expired(PeerId),
+    Expired { number: PeerId, count: u64 },
     /// It said goodbye, at this time of its own clock. Earlier announcements that are still on their way do not revive
     /// it.
-    Left { at: WallTime },
+    Left { at: WallTime, count: u64 },
 }
 
 /// The last lives that ended, a bounded number of them.
@@ -61,7 +72,11 @@ impl Memory {
 mod tests {
     use super::*;
 
-    const LEFT: Past = Past::Left { at: WallTime::from_unix_nanos(7) };
+    const LEFT: Past = Past::Left { at: WallTime::from_unix_nanos(7), count: 0 };
+
+    const fn expired(number: u32) -> Past {
+        Past::Expired { number: PeerId(number), count: 0 }
+    }
 
     fn life(n: i64) -> Life {
         (EndpointId::from_integer(n), Incarnation(1))
@@ -70,10 +85,10 @@ mod tests {
     #[test]
     fn the_oldest_life_is_forgotten_first() {
         let mut memory = Memory::new(2);
-        assert_eq!(memory.remember(life(1), Past::Expired(PeerId(1))), 0);
-        assert_eq!(memory.remember(life(2), Past::Expired(PeerId(2))), 0);
+        assert_eq!(memory.remember(life(1), expired(1)), 0);
+        assert_eq!(memory.remember(life(2), expired(2)), 0);
         assert_eq!(memory.remember(life(1), LEFT), 0);
-        assert_eq!(memory.remember(life(3), Past::Expired(PeerId(3))), 1);
+        assert_eq!(memory.remember(life(3), expired(3)), 1);
         assert_eq!(memory.past(life(2)), None);
         assert_eq!(memory.recall(life(1)), Some(LEFT));
         assert_eq!(memory.recall(life(1)), None);

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use glue_net::wire::classic::Codec;
+use glue_net::wire::native::Member;
 use glue_net::{PeerId, Via};
 
 use crate::Config;
@@ -55,6 +56,8 @@ pub(crate) struct Outgoing {
     pub(crate) to: SocketAddr,
     pub(crate) via: Via,
     pub(crate) codec: Codec,
+    /// In a private network: of whom it is.
+    pub(crate) member: Option<Member>,
     pub(crate) container: glue_net::wire::classic::Container,
 }
 

@@ -6,7 +6,9 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use glue_net::wire::classic::{Codec, Container};
+use glue_net::wire::native::Member;
 use glue_net::{EndpointId, Incarnation, Instant, PeerId};
+use glue_security::PublicKey;
 
 use crate::addresses::{Addresses, Candidate};
 use crate::event::{ClashKind, PeerInfo, Wire};
@@ -20,6 +22,8 @@ pub(crate) struct Peer {
     pub(crate) info: PeerInfo,
     /// The codec of its last announcement.
     pub(crate) codec: Codec,
+    /// Of its announcements, the latest that came; 0 outside private networks.
+    pub(crate) count: u64,
     addresses: Addresses,
     /// The last sign of life.
     heard: Instant,
@@ -53,6 +57,7 @@ pub(crate) struct Peer {
 struct Direct {
     at: Instant,
     from: SocketAddr,
+    member: Option<Member>,
     container: Container,
 }
 
@@ -62,6 +67,7 @@ impl Peer {
             id: heard.id,
             name: heard.name().to_owned(),
             incarnation: heard.incarnation,
+            public_key: heard.member.map(|member| PublicKey::from_bytes(member.key)),
             wire: heard.wire,
             data: heard.data,
             discovery: heard.discovery,
@@ -70,6 +76,7 @@ impl Peer {
         Self {
             info,
             codec: heard.codec,
+            count: heard.count(),
             addresses: Addresses::new(candidate(now, heard)),
             heard: now,
             timeout: Duration::ZERO,
@@ -91,6 +98,11 @@ impl Peer {
         matches!(self.info.wire, Wire::Native { .. })
     }
 
+    /// Whether the key is its own.
+    fn is_known_by(&self, heard: &Heard) -> bool {
+        self.info.public_key.map(|key| *key.as_bytes()) == heard.member.map(|member| member.key)
+    }
+
     pub(crate) fn is_expired(&self, now: Instant) -> bool {
         self.heard + self.timeout <= now
     }
@@ -110,8 +122,8 @@ impl Peer {
 
     /// Its announcement, if we may pass it on: only what it told us itself, and only while it keeps telling. Otherwise
     /// two endpoints that pass it on to each other would keep it alive for ever.
-    pub(crate) fn forwardable(&self, now: Instant) -> Option<&Container> {
-        self.direct.as_ref().filter(|d| d.at + self.timeout > now).map(|d| &d.container)
+    pub(crate) fn forwardable(&self, now: Instant) -> Option<(Option<Member>, &Container)> {
+        self.direct.as_ref().filter(|d| d.at + self.timeout > now).map(|d| (d.member, &d.container))
     }
 
     /// In which codec `to` is told of it. A native endpoint learns from that which one a classic peer speaks; classic
@@ -203,7 +215,8 @@ impl Peers {
         let is_named_so = peer.info.name == heard.name();
         match heard.incarnation.cmp(&peer.info.incarnation) {
             std::cmp::Ordering::Less => Identity::Stale,
-            std::cmp::Ordering::Equal if is_named_so => Identity::Known(number),
+            std::cmp::Ordering::Equal if heard.member.is_some() && heard.count() <= peer.count => Identity::Stale,
+            std::cmp::Ordering::Equal if is_named_so && peer.is_known_by(heard) => Identity::Known(number),
             std::cmp::Ordering::Equal => Identity::Clash(ClashKind::Id),
             std::cmp::Ordering::Greater if named.is_some() && !is_named_so => Identity::Clash(ClashKind::Name),
             std::cmp::Ordering::Greater => Identity::Restarted(number),
@@ -213,7 +226,7 @@ impl Peers {
     /// Takes a new peer in, under its old number if it is remembered; `None` once all numbers were given.
     pub(crate) fn admit(&mut self, now: Instant, heard: &Heard) -> Option<PeerId> {
         let number = match self.memory.recall((heard.id, heard.incarnation)) {
-            Some(Past::Expired(number)) => number,
+            Some(Past::Expired { number, .. }) => number,
             Some(Past::Left { .. }) | None => {
                 let number = self.next?;
                 self.next = number.0.checked_add(1).map(PeerId);
@@ -246,6 +259,7 @@ impl Peers {
     fn hear(&mut self, now: Instant, number: PeerId, heard: &Heard) -> usize {
         let Some(peer) = self.by_number.get_mut(&number) else { return 0 };
         peer.heard = now;
+        peer.count = heard.count();
         peer.codec = heard.codec;
         // Who passes it on may do so less often than the peer announces, and says so. While we hear the peer itself,
         // its own word counts.
@@ -255,7 +269,8 @@ impl Peers {
             peer.confirmation = heard.interval.mul_f64(CONFIRMATION_INTERVALS).min(peer.timeout);
         }
         if !heard.forwarded {
-            peer.direct = Some(Direct { at: now, from: heard.from, container: heard.container.clone() });
+            peer.direct =
+                Some(Direct { at: now, from: heard.from, member: heard.member, container: heard.container.clone() });
             if heard.reach == Reach::Target {
                 peer.targeted = Some(now);
                 self.askers.insert(number);
@@ -300,7 +315,7 @@ impl Peers {
 
     fn is_from_before_goodbye(&self, heard: &Heard) -> bool {
         let past = self.memory.past((heard.id, heard.incarnation));
-        matches!(past, Some(Past::Left { at }) if heard.container.sent_timestamp <= at)
+        past.is_some_and(|past| past.is_after(heard.member.is_some(), heard.container.sent_timestamp, heard.count()))
     }
 
     /// Arms a peer's timer if it would fire too late. One that fires too early costs a look at the peer, about once in

@@ -29,11 +29,13 @@ pub struct Stats {
     pub ignored_network: u64,
     /// Containers that are no announcement.
     pub ignored_frame: u64,
+    /// Announcements in the clear in a private network, and announcements of members elsewhere.
+    pub ignored_stranger: u64,
     /// No name, a name over 1,024 bytes, or native version 0.
     pub ignored_malformed: u64,
     /// Announcements without a data address that we could reach.
     pub ignored_unreachable: u64,
-    /// Announcements of a life that is over.
+    /// Announcements of a life that is over; in a private network also those that are not the latest of their endpoint.
     pub ignored_stale: u64,
     /// Announcements of an id or a name that another endpoint holds.
     pub ignored_clash: u64,
@@ -71,6 +73,7 @@ pub(crate) enum Ignored {
     Network,
     Own,
     Stale,
+    Stranger,
     Unreachable,
 }
 
@@ -86,6 +89,7 @@ impl Stats {
             Ignored::Network => &mut self.ignored_network,
             Ignored::Own => &mut self.ignored_own,
             Ignored::Stale => &mut self.ignored_stale,
+            Ignored::Stranger => &mut self.ignored_stranger,
             Ignored::Unreachable => &mut self.ignored_unreachable,
         };
         *counter += 1;

@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
+use crate::private::Security;
+use crate::trust::Trust;
+
 /// Settings of the engine: each layer's own, and what lies between them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Config {
+    /// Makes the network private. Default `None`: everything is sent in the clear, and anyone may join.
+    pub security: Option<Security>,
+    /// Which members of a private network are taken in, and what they may do. Default `None`: all, everything. Looked at
+    /// when a peer is met, so it costs nothing for each message that is allowed.
+    pub trust: Option<Trust>,
     /// Who we are, and how we are found.
     pub discovery: glue_discovery::Config,
     /// Limits and times of the transport.
@@ -45,6 +53,8 @@ impl Config {
     #[must_use]
     pub fn new(discovery: glue_discovery::Config) -> Self {
         let config = Self {
+            security: None,
+            trust: None,
             discovery,
             transport: glue_transport::Config::default(),
             fragment: glue_fragment::Config::default(),
@@ -90,6 +100,9 @@ impl Config {
 
     /// Whether the limits fit each other and the budget.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.trust.is_some() && self.security.is_none() {
+            return Err(ConfigError::TrustWithoutKey);
+        }
         let message = self.topics.max_message_bytes;
         let window = usize::try_from(self.transport.receive_window_bytes).unwrap_or(usize::MAX);
         let credits = usize::try_from(self.transport.initial_credit_bytes).unwrap_or(usize::MAX);
@@ -130,6 +143,9 @@ pub enum ConfigError {
         /// What it must be, as other settings are.
         least: usize,
     },
+    /// There are trusted peers, but no network key, without which nobody can show who it is.
+    #[error("trusted peers (GLUE_TRUSTED_PEERS) need a network key (GLUE_NETWORK_KEY)")]
+    TrustWithoutKey,
     /// One of topics'.
     #[error(transparent)]
     Topics(#[from] glue_topics::ConfigError),

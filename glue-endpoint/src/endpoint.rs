@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use glue_net::driver::{BindError, Clock, Local, SocketConfig};
 use glue_net::{EndpointId, Incarnation, Rng};
+use glue_security::PublicKey;
 use glue_topics::{CacheError, Data, Item, Message, PublishError, SubscribeError, SubscribeOptions};
 
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
 use crate::env::EnvError;
+use crate::identity::{IdentityError, security};
 use crate::notice::Notices;
 use crate::publisher::{Publisher, TryPublishError};
 use crate::report::{PeerReport, Report, TopicReport};
 use crate::settings::{Builder, Settings};
 use crate::shared::Shared;
 use crate::subscription::{CallbackSubscription, Subscription};
+use crate::trust_file::{TrustFileError, trusted};
 
 /// An endpoint on the network: publishes and subscribes, found by others and finding them, with no broker and no
 /// configuration.
@@ -59,6 +62,12 @@ pub enum StartError {
     /// A cache that `GLUE_CACHE` or [`Settings::caches`] asks for is refused.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// The identity that `GLUE_IDENTITY_FILE` or [`Settings::identity_file`] names can not be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The file that `GLUE_TRUSTED_PEERS` or [`Settings::trusted_peers`] names can not be used.
+    #[error(transparent)]
+    TrustFile(#[from] TrustFileError),
     /// A socket could not be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -127,6 +136,11 @@ impl Endpoint {
     /// [`PublishError`] for a bad name, or another type than this endpoint uses the topic with.
     pub fn publisher(&self, topic: &str, type_name: &str) -> Result<Publisher, PublishError> {
         Publisher::new(Arc::clone(&self.shared), topic, type_name)
+    }
+
+    /// Sends now what publishers have gathered, see [`Publisher::gather`].
+    pub fn flush(&self) {
+        self.shared.flush();
     }
 
     /// Subscribes to a topic, or to all topics that a filter with wildcards matches: `+` stands for a level, `#` for all
@@ -221,6 +235,13 @@ impl Endpoint {
         &self.shared.name
     }
 
+    /// By what we are known in a private network: what stands in the files of those who trust us ([`Settings::trusted_peers`]).
+    /// `None`: the network is not private.
+    #[must_use]
+    pub fn public_key(&self) -> Option<PublicKey> {
+        self.shared.call(|engine, _| engine.config.discovery.public_key)
+    }
+
     /// Where we take data. The IP is a wildcard if [`Settings::listen_address`]'s is.
     #[must_use]
     pub fn data_address(&self) -> SocketAddr {
@@ -271,20 +292,28 @@ fn start(settings: &Settings) -> Result<Arc<Shared>, StartError> {
     discovery.announce_interval = settings.discovery_interval;
     discovery.timeout_multiplier = settings.discovery_timeout_multiplier;
     discovery.targets.clone_from(&settings.discovery_targets);
-    let config = Config::new(discovery).with_memory_budget(settings.memory_budget_bytes);
+    let mut config = Config::new(discovery).with_memory_budget(settings.memory_budget_bytes);
+    config.security = security(settings)?;
+    let (trust, trust_file) = trusted(settings)?.unzip();
+    config.trust = trust;
 
     let mut sockets = SocketConfig::default();
     sockets.listen = settings.listen_address;
     sockets.interface.clone_from(&settings.listen_interface);
     sockets.discovery_listen = settings.discovery_listen_address;
     let network = config.discovery.network;
+    let public_key = config.security.as_ref().map(|security| security.credentials.identity.public_key());
     let make = |local: &Local| -> Result<Engine, StartError> {
         let mut engine = engine(config, local, &mut rng)?;
         engine.open_caches(settings)?;
         Ok(engine)
     };
     let shared = Shared::start(&sockets, make)?;
-    tracing::info!(%id, name = shared.name, %network, data = %shared.data, "endpoint started");
+    if let Some(file) = trust_file {
+        file.follow(&shared)?;
+    }
+    let public_key = public_key.map(tracing::field::display);
+    tracing::info!(%id, name = shared.name, %network, data = %shared.data, public_key, "endpoint started");
     Ok(shared)
 }
 

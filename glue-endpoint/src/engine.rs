@@ -22,13 +22,15 @@ use glue_discovery::{Discovery, PeerInfo};
 use glue_fragment::{Fragment, Joined, Joiner};
 use glue_net::wire::Format;
 use glue_net::wire::classic::{self, Body, Codec, Container};
-use glue_net::{Chain, Instant, Interface, Node, PeerId, Rng, Transmit, WallClock};
+use glue_net::wire::native::ENVELOPE;
+use glue_net::{Chain, EndpointId, Instant, Interface, Node, PeerId, Rng, Transmit, WallClock};
 use glue_topics::{Cargo, Data, PublicationId, PublishError, SubscribeError, SubscriptionId, Topics};
 use glue_transport::{Local, Transport};
 
 use crate::config::{Config, ConfigError};
 use crate::event::{Command, Event};
 use crate::memory::Shortage;
+use crate::private::{Private, Refusals};
 use crate::roster::Roster;
 use crate::slow::Watch;
 use crate::stats::Stats;
@@ -41,6 +43,9 @@ pub struct Engine {
     pub(crate) transport: Transport<Fragment<Cargo>>,
     pub(crate) joiner: Joiner,
     pub(crate) topics: Topics,
+    /// In a private network.
+    pub(crate) private: Option<Private>,
+    pub(crate) refusals: Refusals,
     pub(crate) roster: Roster,
     pub(crate) events: VecDeque<Event>,
     pub(crate) clock: WallClock,
@@ -64,8 +69,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`ConfigError`] if a setting is out of range.
-    pub fn new(now: Instant, config: Config, clock: WallClock, rng: &mut Rng) -> Result<Self, ConfigError> {
+    pub fn new(now: Instant, mut config: Config, clock: WallClock, rng: &mut Rng) -> Result<Self, ConfigError> {
         config.check()?;
+        config.discovery.public_key = config.security.as_ref().map(|it| it.credentials.identity.public_key());
         let local = Local {
             network: config.discovery.network,
             id: config.discovery.id,
@@ -76,9 +82,16 @@ impl Engine {
         let (id, incarnation) = (local.id, local.incarnation);
         let mut discovery = Discovery::new(config.discovery.clone(), rng.fork(), now)?;
         discovery.handle_clock(clock);
+        let mut transport = Transport::new(config.transport.clone(), local, rng.fork());
+        let private = config.security.clone().map(|mut security| {
+            transport.make_private(security.credentials.clone(), security.random.fork());
+            Private::new(&security.credentials, config.discovery.network, security.random, config.trust.take())
+        });
         Ok(Self {
             discovery,
-            transport: Transport::new(config.transport.clone(), local, rng.fork()),
+            transport,
+            private,
+            refusals: Refusals::default(),
             joiner: Joiner::new(config.fragment.clone()),
             topics: Topics::new(config.topics.clone(), id, incarnation, &config.discovery.name)?,
             roster: Roster::default(),
@@ -260,7 +273,7 @@ impl Engine {
 
     // ---- in: network to application ----
 
-    fn handle_native(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) {
+    pub(crate) fn handle_native(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) {
         if !self.admits(&datagram) {
             return self.deliver();
         }
@@ -304,6 +317,10 @@ impl Engine {
     fn handle_announcement(&mut self, now: Instant, from: SocketAddr, codec: Codec, container: Container) {
         let source = container.source_endpoint_id;
         self.discovery.handle_announcement(now, from, codec, container);
+        self.note_announced(now, source);
+    }
+
+    pub(crate) fn note_announced(&mut self, now: Instant, source: EndpointId) {
         self.follow_peers(now);
         // A peer that announces itself and does not answer may be elsewhere by now.
         let peer = self.discovery.find_id(source).filter(|peer| self.transport.is_silent(*peer));
@@ -334,7 +351,7 @@ impl Engine {
         self.note_room();
     }
 
-    fn deliver(&mut self) {
+    pub(crate) fn deliver(&mut self) {
         while let Some(delivery) = self.topics.poll_delivery() {
             self.roster.lend(delivery.batch.from(), delivery.batch.bytes());
             self.events.push_back(Event::Delivery(delivery));
@@ -374,7 +391,11 @@ impl Node for Engine {
     }
 
     fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) {
+        if self.private.is_some() {
+            return self.handle_sealed(now, from, datagram);
+        }
         match datagram.first().and_then(|first| Format::detect(*first)) {
+            Some(Format::Native) if datagram.starts_with(&ENVELOPE) => self.refuse_sealed(now, from),
             Some(Format::Native) => self.handle_native(now, from, datagram),
             Some(Format::Json | Format::MessagePack) => self.handle_container(now, from, &datagram),
             None => self.stats.malformed += 1,
@@ -398,7 +419,7 @@ impl Node for Engine {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut Chain) -> Option<Transmit> {
-        self.send_next(now, out)
+        self.send_next(now, out).map(|transmit| self.seal(transmit, out))
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

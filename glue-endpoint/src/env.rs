@@ -96,6 +96,9 @@ struct Raw {
     discovery_rate_timeout_multiplier: Option<String>,
     memory_budget_bytes: Option<String>,
     cache: Option<String>,
+    network_key: Option<String>,
+    identity_file: Option<String>,
+    trusted_peers: Option<String>,
 }
 
 /// Moves the known variables out of `found`.
@@ -138,6 +141,9 @@ fn read(raw: Raw, mut problems: Problems) -> Result<Settings, EnvError> {
     );
     p.set(&mut s.memory_budget_bytes, &variables::MEMORY_BUDGET, raw.memory_budget_bytes, memory_budget);
     p.set(&mut s.caches, &variables::CACHE, raw.cache, caches);
+    p.set(&mut s.network_key, &variables::NETWORK_KEY, raw.network_key, |text| Ok(Some(text.parse()?)));
+    p.set(&mut s.identity_file, &variables::IDENTITY_FILE, raw.identity_file, |text| Ok(Some(text.into())));
+    p.set(&mut s.trusted_peers, &variables::TRUSTED_PEERS, raw.trusted_peers, |text| Ok(Some(text.into())));
     problems.into_result(settings)
 }
 

@@ -1,7 +1,11 @@
 //! What goes into the engine and what comes out of it.
 
+use std::net::SocketAddr;
+
 use glue_net::{EndpointId, Interface, PeerId};
 use glue_topics::{CallEvent, Delivery};
+
+use crate::private::Refusal;
 
 /// What a driver or an application hands to the engine without waiting for an answer.
 #[derive(Clone, Debug)]
@@ -45,6 +49,14 @@ pub enum Event {
         name: String,
         /// How it takes it now.
         pace: Pace,
+    },
+    /// A datagram was refused, since the network is private, ours or the sender's. Told once a minute for each address, of 64
+    /// at most.
+    Refused {
+        /// Where it came from.
+        address: SocketAddr,
+        /// Why.
+        why: Refusal,
     },
     /// Something about topics.
     Topics(glue_topics::Event),

@@ -11,11 +11,13 @@ mod endpoint;
 mod engine;
 mod env;
 mod event;
+mod identity;
 mod inbox;
 mod memory;
 mod notice;
 mod options;
 mod presence;
+mod private;
 mod publisher;
 mod receipt;
 mod report;
@@ -28,6 +30,8 @@ mod slow;
 mod stats;
 mod subscription;
 mod switchboard;
+mod trust;
+mod trust_file;
 mod typed;
 
 pub use cache::Cache;
@@ -39,15 +43,19 @@ pub use event::{Command, Event, Pace};
 pub use glue_discovery::{ClashKind, DownReason, PeerInfo, Wire};
 pub use glue_net::driver::BindError;
 pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
+pub use glue_security::{Credentials, Identity, KeyError, NetworkKey, PublicKey, Random};
 pub use glue_topics::{
     AnswerError, CacheError, CacheId, CacheStats, Data, Filter, Gap, GapReason, Gaps, History, Holder, Item, Message,
-    NameError, Overflow, Policy, Priority, PublishError, PublisherOptions, Received, Reliability, Reply, RequestError,
-    Room, ServeError, Source, SubscribeError, SubscribeOptions, TokenError, TokenEvent, TopicStats, WillError, Wish,
+    NameError, Overflow, Permission, Permissions, Policy, Priority, PublishError, PublisherOptions, Received,
+    Reliability, Reply, RequestError, Room, ServeError, Source, SubscribeError, SubscribeOptions, TokenError,
+    TokenEvent, TopicStats, WillError, Wish,
 };
 pub use glue_transport::PeerStats;
+pub use identity::{IdentityError, new_network_key};
 pub use memory::Memory;
 pub use notice::{Notice, Notices};
 pub use presence::{Token, TokenEvents, Will};
+pub use private::{Refusal, Security};
 pub use publisher::{Publisher, TryPublishError};
 pub use receipt::Receipt;
 pub use report::{PeerReport, Report, TopicReport};
@@ -56,6 +64,8 @@ pub use responder::{CallbackResponder, Request, Responder};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};
+pub use trust::{ParseTrustError, Trust, TrustProblem};
+pub use trust_file::TrustFileError;
 pub use typed::{
     Codec, CodecError, DecodeFailure, Json, MessagePack, TypedItem, TypedMessage, TypedPublishError, TypedPublisher,
     TypedSubscription,

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use glue_discovery::{ClashKind, DownReason};
 use glue_net::EndpointId;
-use glue_topics::Policy;
+use glue_security::PublicKey;
+use glue_topics::{Permission, Policy};
 
 use crate::event::Pace;
 use crate::inbox::Inbox;
+use crate::private::Refusal;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,24 @@ pub enum Notice {
         /// Its id.
         id: EndpointId,
     },
+    /// A datagram was refused, since the network is private, ours or the sender's. Told once a minute for each address, of 64
+    /// at most.
+    Refused {
+        /// Where it came from.
+        address: SocketAddr,
+        /// Why.
+        why: Refusal,
+    },
+    /// A peer did, or asked for, what it may not ([`crate::Trust`]); it has no effect. Told once for each peer, topic and
+    /// permission.
+    NotPermitted {
+        /// Its id.
+        id: EndpointId,
+        /// The topic, or a group with its filter.
+        topic: String,
+        /// What it may not do.
+        what: Permission,
+    },
     /// An isolated peer takes again, and gets what is published from now on.
     PeerRecovered {
         /// Its name.
@@ -102,6 +122,8 @@ pub enum Notice {
         native: bool,
         /// Where it takes data.
         address: SocketAddr,
+        /// By what it is known in a private network.
+        public_key: Option<PublicKey>,
     },
     /// A publisher offers less than a subscription requests, and no messages pass between the two. Told once for each peer,
     /// topic and policy, on both sides.
@@ -124,6 +146,11 @@ pub enum Notice {
         period: Duration,
         /// How many periods went by.
         count: u64,
+    },
+    /// The file of trusted peers has changed, and can not be used. What it said before holds.
+    TrustRefused {
+        /// Why.
+        error: String,
     },
     /// A peer uses a topic with another type than we do: no messages pass between us there.
     TypeMismatch {
@@ -251,9 +278,13 @@ impl Notice {
     pub(crate) fn of_discovery(event: glue_discovery::Event) -> Option<Self> {
         use glue_discovery::Event;
         Some(match event {
-            Event::PeerUp { info, .. } => {
-                Self::PeerUp { name: info.name, id: info.id, native: info.wire.is_native(), address: info.data }
-            }
+            Event::PeerUp { info, .. } => Self::PeerUp {
+                name: info.name,
+                id: info.id,
+                native: info.wire.is_native(),
+                address: info.data,
+                public_key: info.public_key,
+            },
             Event::PeerDown { id, name, native, reason, .. } => Self::PeerDown { name, id, native, reason },
             Event::PeerMoved { id, name, from, to, .. } => Self::PeerMoved { name, id, from, to },
             Event::Clash { kind, name, id, address } => Self::Clash { kind, name, id, address },
@@ -274,6 +305,7 @@ impl Notice {
         use glue_topics::Event;
         Some(match event {
             Event::InterestRefused { limit, .. } => Self::InterestRefused { limit },
+            Event::NotPermitted { id, topic, what, .. } => Self::NotPermitted { id, topic: topic.to_string(), what },
             Event::OfferedDeadlineMissed { topic, period, count } => {
                 Self::OfferedDeadlineMissed { topic: topic.to_string(), period, count }
             }
@@ -298,7 +330,13 @@ mod tests {
 
     fn up(id: i64, port: u16) -> Notice {
         let address = SocketAddr::from(([10, 0, 0, 1], port));
-        Notice::PeerUp { name: id.to_string(), id: EndpointId::from_integer(id), native: true, address }
+        Notice::PeerUp {
+            name: id.to_string(),
+            id: EndpointId::from_integer(id),
+            native: true,
+            address,
+            public_key: None,
+        }
     }
 
     fn down(id: i64) -> Notice {

@@ -56,7 +56,8 @@ impl Engine {
     pub(crate) fn follow_presence(&mut self, now: Instant, event: &glue_discovery::Event) {
         match event {
             glue_discovery::Event::PeerUp { peer, .. } => self.topics.handle_peer_found(*peer),
-            glue_discovery::Event::PeerDown { reason: DownReason::Goodbye, .. } => {}
+            // What a peer has left behind that is trusted no longer is not taken.
+            glue_discovery::Event::PeerDown { reason: DownReason::Goodbye | DownReason::Revoked, .. } => {}
             glue_discovery::Event::PeerDown { peer, reason, .. } => {
                 self.topics.handle_peer_lost(now, *peer, *reason == DownReason::Restarted);
             }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use glue_topics::{Data, PublicationId, PublishError};
 
+#[cfg(doc)]
+use crate::Endpoint;
 use crate::shared::Shared;
 
 /// Publishes to one topic. Its handles are cheap to make and to drop.
@@ -74,6 +76,21 @@ impl Publisher {
     pub fn try_publish<'a>(&self, expiry: Duration, payload: impl Into<Data<'a>>) -> Result<(), TryPublishError> {
         let payload = payload.into();
         match self.shared.call(|engine, now| engine.publish(now, self.id, expiry, payload))? {
+            Some(_) => Ok(()),
+            None => Err(TryPublishError::WouldBlock),
+        }
+    }
+
+    /// As [`Publisher::try_publish`], but does not send: the caller owes an [`Endpoint::flush`], which sends what all
+    /// publishers have gathered until then, together. Without it the message may wait until something else is sent.
+    ///
+    /// For many small messages of many tasks: one datagram and one wake-up at the other end serve all of them.
+    ///
+    /// # Errors
+    /// As [`Publisher::try_publish`].
+    pub fn gather<'a>(&self, expiry: Duration, payload: impl Into<Data<'a>>) -> Result<(), TryPublishError> {
+        let payload = payload.into();
+        match self.shared.gather(|engine, now| engine.publish(now, self.id, expiry, payload))? {
             Some(_) => Ok(()),
             None => Err(TryPublishError::WouldBlock),
         }

@@ -1,10 +1,12 @@
 //! The peers' comings and goings: what discovery and the sessions tell, passed on to the layers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use glue_discovery::{DownReason, PeerInfo, Wire};
 use glue_net::{EndpointId, Instant, PeerId};
-use glue_topics::{EndpointName, PeerFacts};
+use glue_security::PublicKey;
+use glue_topics::{EndpointName, PeerFacts, Permissions};
 use glue_transport::Remote;
 
 use crate::engine::Engine;
@@ -51,6 +53,11 @@ impl Roster {
 
     pub(crate) const fn lent_in_all(&self) -> usize {
         self.lent
+    }
+
+    /// All peers that are remembered, and by what each is known.
+    pub(crate) fn keys(&self) -> Vec<(PeerId, Option<PublicKey>)> {
+        self.peers.iter().map(|(peer, entry)| (*peer, entry.info.public_key)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -158,13 +165,8 @@ impl Engine {
     }
 
     fn welcome(&mut self, now: Instant, peer: PeerId, info: &PeerInfo) {
-        let classic = match info.wire {
-            Wire::Classic(codec) => Some(codec),
-            Wire::Native { .. } => None,
-        };
-        let (id, name, incarnation) = (info.id, info.name.clone(), info.incarnation);
-        self.forget_other_lives(peer, id);
-        self.transport.connect(now, peer, &Remote { id, name, incarnation, address: info.data, classic });
+        self.forget_other_lives(peer, info.id);
+        self.transport.connect(now, peer, &remote(info));
         self.roster.park(peer, None);
         if let Some(entry) = self.roster.peers.get_mut(&peer) {
             entry.info = info.clone();
@@ -173,7 +175,7 @@ impl Engine {
         } else {
             let entry = Entry { info: info.clone(), parked: None, lent: 0, flow: Flow::default(), missed: 0 };
             self.roster.peers.insert(peer, entry);
-            self.topics.handle_peer_up(peer, &facts(info));
+            self.topics.handle_peer_up(peer, &self.facts(info));
         }
     }
 
@@ -201,7 +203,16 @@ impl Engine {
         }
     }
 
-    fn forget(&mut self, peer: PeerId) {
+    /// Ends the session with a peer and begins another, as if neither knew the other: its rules have changed.
+    pub(crate) fn meet_anew(&mut self, now: Instant, peer: PeerId) {
+        let Some(info) = self.roster.info(peer).filter(|_| !self.roster.is_parked(peer)).cloned() else {
+            return self.forget(peer);
+        };
+        self.forget(peer);
+        self.welcome(now, peer, &info);
+    }
+
+    pub(crate) fn forget(&mut self, peer: PeerId) {
         self.forget_flow(peer);
         self.roster.park(peer, None);
         self.roster.peers.remove(&peer);
@@ -213,7 +224,7 @@ impl Engine {
     /// The peer has forgotten us: to it, we are new.
     fn start_over(&mut self, peer: PeerId) {
         let Some(entry) = self.roster.peers.get(&peer) else { return };
-        let facts = facts(&entry.info);
+        let facts = self.facts(&entry.info);
         self.forget_flow(peer);
         self.joiner.handle_peer_gone(peer);
         self.topics.handle_peer_gone(peer);
@@ -224,6 +235,11 @@ impl Engine {
         self.stats.sessions_lost += 1;
     }
 
+    fn facts(&self, info: &PeerInfo) -> PeerFacts {
+        let trust = self.private.as_ref().and_then(|private| private.trust.as_ref()).zip(info.public_key);
+        facts(info, trust.and_then(|(trust, key)| trust.rule(&key).cloned()?))
+    }
+
     fn renew_room(&mut self, peer: PeerId) {
         if let Some(room) = self.transport.room(peer) {
             self.topics.set_room(peer, room.saturating_sub(FRAGMENT_HEAD_BYTES));
@@ -231,12 +247,21 @@ impl Engine {
     }
 }
 
-fn facts(info: &PeerInfo) -> PeerFacts {
+fn remote(info: &PeerInfo) -> Remote {
+    let classic = match info.wire {
+        Wire::Classic(codec) => Some(codec),
+        Wire::Native { .. } => None,
+    };
+    let (id, name, incarnation) = (info.id, info.name.clone(), info.incarnation);
+    Remote { id, name, incarnation, address: info.data, classic, key: info.public_key }
+}
+
+fn facts(info: &PeerInfo, permissions: Option<Arc<Permissions>>) -> PeerFacts {
     let wire = match info.wire {
         Wire::Classic(codec) => glue_topics::Wire::Classic(codec),
         Wire::Native { .. } => glue_topics::Wire::Native,
     };
-    PeerFacts { id: info.id, incarnation: info.incarnation, name: EndpointName::new(&info.name), wire }
+    PeerFacts { id: info.id, incarnation: info.incarnation, name: EndpointName::new(&info.name), wire, permissions }
 }
 
 /// What fragmentation and a bundle's head add to a body.

@@ -82,6 +82,16 @@ impl Shared {
         self.driver.call(f)
     }
 
+    /// As [`Shared::call`], but leaves the sending to [`Shared::flush`].
+    pub(crate) fn gather<R>(&self, f: impl FnOnce(&mut Engine, Instant) -> R) -> R {
+        self.driver.gather(f)
+    }
+
+    /// Sends what was gathered.
+    pub(crate) fn flush(&self) {
+        self.driver.flush();
+    }
+
     /// Waits until a queue that was full has room.
     pub(crate) fn writable(&self) -> &Notify {
         &self.hub.writable
@@ -147,6 +157,10 @@ impl Shared {
 
     pub(crate) fn watch(&self) -> Notices {
         self.hub.watchers.watch()
+    }
+
+    pub(crate) fn tell(&self, notice: Notice) {
+        self.hub.watchers.tell(Some(notice));
     }
 
     pub(crate) fn token_board(&self) -> &TokenBoard {
@@ -252,6 +266,7 @@ impl Hub {
                 Event::Topics(glue_topics::Event::ReceiptChanged) => self.receipts.notify_waiters(),
                 Event::Topics(glue_topics::Event::Token(event)) => self.tokens.note(&event),
                 Event::Topics(event) => self.watchers.tell(Notice::of_topics(event)),
+                Event::Refused { address, why } => self.watchers.tell(Some(Notice::Refused { address, why })),
                 Event::Writable => self.writable.notify_waiters(),
                 Event::Drained { complete } => {
                     *self.drained.lock().unwrap_or_else(PoisonError::into_inner) = Some(complete);

@@ -6,6 +6,12 @@
 pub struct Stats {
     /// Datagrams that are neither native nor a classic container.
     pub malformed: u64,
+    /// In a private network: datagrams in the clear.
+    pub clear: u64,
+    /// Datagrams sealed under another key, or changed on the way; without a key all that are sealed for all members.
+    pub foreign: u64,
+    /// In a private network: announcements of members that are not trusted ([`crate::Trust`]).
+    pub untrusted: u64,
     /// Classic frames of another network.
     pub wrong_network: u64,
     /// Classic frames that are not for us, or whose sender has not announced itself.

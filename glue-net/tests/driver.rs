@@ -150,6 +150,27 @@ fn with_group() -> (SocketConfig, SocketAddr) {
     (config, group)
 }
 
+/// The service thread looks at its node each interval, and would send what it finds: here it finds nothing in time.
+#[test]
+fn what_is_gathered_leaves_together_when_it_is_flushed() {
+    let mut config = data_only();
+    config.interface_check = Duration::from_secs(3_600);
+    let (a, b) = (Endpoint::start(&config).unwrap(), Endpoint::start(&data_only()).unwrap());
+    // The service thread has had its first turn.
+    a.send(b.local.data, b"first");
+    assert_eq!(b.next_datagram(), "first");
+    let before = a.driver.stats();
+    for _ in 0..100 {
+        let command = Command::Send(b.local.data, Via::Data, Bytes::from_static(b"12345"));
+        a.driver.gather(|node, now| node.handle_command(now, command));
+    }
+    assert_eq!(a.driver.stats(), before, "nobody was asked to send");
+    a.driver.flush();
+    assert!((0..100).all(|_| b.next_datagram() == "12345"));
+    let after = a.driver.stats();
+    assert_eq!((after.datagrams_sent - before.datagrams_sent, after.sends - before.sends), (100, 2));
+}
+
 #[test]
 fn datagrams_go_both_ways() {
     let (a, b) = (Endpoint::start(&data_only()).unwrap(), Endpoint::start(&data_only()).unwrap());

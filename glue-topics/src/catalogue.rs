@@ -26,6 +26,7 @@ use crate::interest::Wanted;
 use crate::message::Source;
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::peer::Peer;
+use crate::permissions::{self, Permission};
 use crate::qos::Offer;
 use crate::ranges::Ranges;
 use crate::seek::is_here;
@@ -70,14 +71,6 @@ pub(crate) struct Exchange {
     pub(crate) sources: BTreeMap<u64, Life>,
     /// Up to which of our subscriptions it has told what it has.
     pub(crate) told: SubscriptionId,
-}
-
-impl Exchange {
-    /// If it caches a topic: the bytes that its cache may take.
-    pub(crate) fn budget_for(&self, topic: &str) -> Option<u64> {
-        // Of several of its caches one has the topic, and which is not known.
-        self.filters.iter().filter(|(filter, _)| filter.matches(topic)).map(|(_, budget)| *budget).min()
-    }
 }
 
 impl CatalogueOperation {
@@ -240,6 +233,14 @@ impl Topics {
 }
 
 impl Peer {
+    /// If it caches a topic, and may: the bytes that its cache may take.
+    pub(crate) fn cache_budget_for(&self, topic: &str) -> Option<u64> {
+        // Of several of its caches one has the topic, and which is not known.
+        let matching = self.exchange.filters.iter().filter(|(filter, _)| filter.matches(topic));
+        let budget = matching.map(|(_, budget)| *budget).min()?;
+        permissions::allows(&self.rules, Permission::Cache, topic).then_some(budget)
+    }
+
     /// Whether it is interested in the source, and not its publisher.
     fn may_have(&self, shelf: &Shelf) -> bool {
         let source = &shelf.source;
@@ -293,6 +294,10 @@ impl Topics {
                 let filter = Filter::new(std::str::from_utf8(&filter).ok()?, self.config.max_topic_bytes).ok()?;
                 let limit = self.config.max_interest_per_peer;
                 let peer = self.peers.get_mut(&from)?;
+                if !permissions::allows_any(&peer.rules, Permission::Cache) {
+                    self.deny(from, Permission::Cache, &filter.0, 1);
+                    return Some(());
+                }
                 let cost = STREAM_BYTES + filter.as_str().len();
                 let is_new = !peer.exchange.filters.contains_key(&filter);
                 if is_new && (peer.exchange.filters.len() >= limit || !peer.names.take(cost)) {
@@ -347,10 +352,18 @@ impl Topics {
         let life = Life::of(&source);
         let is_own = (life.id, life.incarnation) == (self.id, self.incarnation);
         let (limit, newest) = (self.config.max_streams_per_peer, self.subscriptions.newest());
+        let publisher = self.lives.get(&(life.id, life.incarnation)).copied();
+        if publisher.is_some_and(|publisher| !self.may_publish(publisher, &life.topic)) {
+            return Some(());
+        }
         let peer = self.peers.get_mut(&from)?;
         let cost = cost(&source);
         if is_own || source.is_classic() || peer.exchange.sources.contains_key(&number) {
             return None;
+        }
+        if !permissions::allows(&peer.rules, Permission::Cache, &life.topic) {
+            self.deny(from, Permission::Cache, &life.topic.shared(), 1);
+            return Some(());
         }
         if peer.exchange.sources.len() >= limit || !peer.names.take(cost) {
             self.caches.stats.refused += 1;
@@ -359,8 +372,8 @@ impl Topics {
         peer.exchange.sources.insert(number, life.clone());
         let track = self.tracks.open(&source, newest);
         track.holders.insert(from, Holder { number, ranges: Ranges::default(), live, failures: 0 });
-        if let Some(publisher) = self.lives.get(&(life.id, life.incarnation)) {
-            self.with_peer(*publisher, |incoming, _| incoming.set_tracked(&life.topic));
+        if let Some(publisher) = publisher {
+            self.with_peer(publisher, |incoming, _| incoming.set_tracked(&life.topic));
         }
         self.tracks.dirty.insert(life);
         Some(())

@@ -58,6 +58,22 @@ impl Filter {
         }
     }
 
+    /// Whether it matches every topic that `narrower` matches.
+    pub(crate) fn covers(&self, narrower: &Self) -> bool {
+        if narrower.starts_with('$') && self.begins_open() {
+            return false;
+        }
+        let (mut wider, mut levels) = (self.split('/'), narrower.split('/'));
+        loop {
+            match (wider.next(), levels.next()) {
+                (Some("#"), _) | (None, None) => return true,
+                (Some("+"), Some(level)) if level != "#" => {}
+                (Some(wanted), Some(level)) if wanted == level => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// The text that it was made of.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -172,6 +188,28 @@ mod tests {
         assert!(!matches("ab/#", "abc") && matches("#", "a") && matches("#", "/") && matches("+/#", "a/b/c"));
         assert!(matches("é/+", "é/ü"));
         assert!(!matches("+", "$a") && !matches("+/#", "$a/b") && matches("a/+", "a/$b"));
+    }
+
+    #[test]
+    fn a_filter_covers_what_lies_within_it() {
+        let covers = |wider, narrower| Filter::new(wider, 64).unwrap().covers(&Filter::new(narrower, 64).unwrap());
+        for (wider, narrower) in
+            [("#", "#"), ("#", "+/a"), ("a/#", "a"), ("a/#", "a/+/#"), ("a/+", "a/b"), ("+/#", "+"), ("$a/#", "$a/b")]
+        {
+            assert!(covers(wider, narrower), "{wider} {narrower}");
+        }
+        for (wider, narrower) in [
+            ("a/+", "a/#"),
+            ("a", "+"),
+            ("a/b", "a/+"),
+            ("#", "$a"),
+            ("a/#", "#"),
+            ("+", "a/b"),
+            ("a/+", "a"),
+            ("+", "#"),
+        ] {
+            assert!(!covers(wider, narrower), "{wider} {narrower}");
+        }
     }
 
     #[test]

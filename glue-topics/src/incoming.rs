@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::message::GapReason;
 use crate::name::TopicName;
 use crate::names::Names;
+use crate::permissions::{self, Permission, Rules};
 use crate::qos::Offer;
 use crate::run::Mark;
 use crate::sequencer::{Held, Sequencer};
@@ -24,6 +25,7 @@ use crate::subscriptions::SubscriptionId;
 /// A peer's streams, and the order of its control cargo.
 #[derive(Debug)]
 pub(crate) struct Incoming {
+    rules: Rules,
     streams: Vec<Stream>,
     by_topic: BTreeMap<TopicName, usize>,
     /// The stream of the last bundle: it is most often that of the next.
@@ -39,6 +41,15 @@ pub(crate) struct Incoming {
     pub(crate) classic: ClassicStreams,
     /// Of streams that are over.
     past: Received,
+}
+
+/// Why a topic has no stream.
+#[derive(Clone, Copy, Debug)]
+enum Refused {
+    /// The peer may not publish it.
+    Barred,
+    /// There are too many.
+    Full,
 }
 
 /// A bundle as it arrived.
@@ -61,8 +72,9 @@ pub(crate) struct Skipped {
 }
 
 impl Incoming {
-    pub(crate) fn new(config: &Config, held: &Gauge, names: &Gauge) -> Self {
+    pub(crate) fn new(config: &Config, rules: Rules, held: &Gauge, names: &Gauge) -> Self {
         Self {
+            rules,
             streams: Vec::new(),
             by_topic: BTreeMap::new(),
             recent: 0,
@@ -88,10 +100,9 @@ impl Incoming {
         let Arrival { now, age, mark, count, body } = arrival;
         let header = Header::read(&body)?;
         let (first, last) = (header.first, header.first + count.checked_sub(1)?);
-        let Some(index) = self.stream(header.topic, sink)? else {
-            let topic = topic_name(header.topic, sink)?;
-            self.refuse(&topic, first, last, sink);
-            return Some(());
+        let index = match self.stream(header.topic, sink)? {
+            Ok(index) => index,
+            Err(refused) => return self.refuse(refused, header.topic, (first, last), sink),
         };
         let stream = self.streams.get_mut(index)?;
         let source = stream.source(header.type_name, sink)?;
@@ -122,12 +133,8 @@ impl Incoming {
         let Skipped { mark, first, last, reason } = skipped;
         match self.stream(topic, sink) {
             None => sink.stats.malformed += 1,
-            Some(None) => {
-                if let Some(topic) = topic_name(topic, sink) {
-                    self.refuse(&topic, first, last, sink);
-                }
-            }
-            Some(Some(index)) => {
+            Some(Err(refused)) => _ = self.refuse(refused, topic, (first, last), sink),
+            Some(Ok(index)) => {
                 if reason == GapReason::Expired && sink.caches.is_any() {
                     self.cache_skip(index, (first, last), sink);
                 }
@@ -167,8 +174,9 @@ impl Incoming {
         self.ends_seen += 1;
         match self.stream(topic, sink) {
             None => sink.stats.malformed += 1,
-            Some(None) => sink.stats.streams_refused += 1,
-            Some(Some(index)) => {
+            Some(Err(Refused::Barred)) => {}
+            Some(Err(Refused::Full)) => sink.stats.streams_refused += 1,
+            Some(Ok(index)) => {
                 if let Some(stream) = self.streams.get_mut(index) {
                     stream.end(self.ends_seen, next, sink);
                 }
@@ -203,9 +211,13 @@ impl Incoming {
             self.settle(index, sink);
             return None;
         };
+        if !permissions::allows(&self.rules, Permission::Publish, &topic) {
+            sink.deny(Permission::Publish, &topic.shared(), 0);
+            return None;
+        }
         let (ids, unmet) = sink.subscriptions.meeting(sink.subscriptions.matching(&topic, None).ids, &offer);
         unmet.into_iter().for_each(|policy| sink.tell_unmet(&topic, policy));
-        let index = self.stream(topic.as_bytes(), sink)??;
+        let index = self.stream(topic.as_bytes(), sink)?.ok()?;
         self.streams.get_mut(index)?.audience.set_next_offer(barrier, Some(offer));
         (!ids.is_empty()).then_some(topic)
     }
@@ -317,8 +329,17 @@ impl Incoming {
         }
     }
 
-    /// Drops what belongs to a topic beyond the limit, not silently.
-    fn refuse(&mut self, topic: &TopicName, first: u64, last: u64, sink: &mut Sink<'_>) {
+    /// Drops what belongs to a topic that has no stream: beyond the limit not silently. `None`: no good name.
+    fn refuse(&mut self, why: Refused, topic: &[u8], (first, last): (u64, u64), sink: &mut Sink<'_>) -> Option<()> {
+        let (topic, count) = (topic_name(topic, sink)?, last - first + 1);
+        match why {
+            Refused::Barred => sink.deny(Permission::Publish, &topic.shared(), count),
+            Refused::Full => self.overflow(&topic, (first, last), sink),
+        }
+        Some(())
+    }
+
+    fn overflow(&mut self, topic: &TopicName, (first, last): (u64, u64), sink: &mut Sink<'_>) {
         let (count, mut received) = (last - first + 1, Received::default());
         sink.stats.streams_refused += 1;
         sink.stats.missed = sink.stats.missed.saturating_add(count);
@@ -328,25 +349,28 @@ impl Incoming {
         sink.tell_gap_of_unknown_type(topic, first, last, GapReason::Overflow);
     }
 
-    /// Finds or makes a topic's stream. `None`: no good name; `Some(None)`: there are too many.
-    fn stream(&mut self, topic: &[u8], sink: &Sink<'_>) -> Option<Option<usize>> {
+    /// Finds or makes a topic's stream. `None`: no good name.
+    fn stream(&mut self, topic: &[u8], sink: &Sink<'_>) -> Option<Result<usize, Refused>> {
         if self.streams.get(self.recent).is_some_and(|stream| stream.topic().as_bytes() == topic) {
-            return Some(Some(self.recent));
+            return Some(Ok(self.recent));
         }
         if let Some(index) = self.by_topic.get(std::str::from_utf8(topic).ok()?) {
             self.recent = *index;
-            return Some(Some(*index));
+            return Some(Ok(*index));
         }
         let topic = topic_name(topic, sink)?;
+        if !permissions::allows(&self.rules, Permission::Publish, &topic) {
+            return Some(Err(Refused::Barred));
+        }
         let is_full = self.streams.len() >= sink.config.max_streams_per_peer;
         if is_full || !self.names.take(STREAM_BYTES + topic.len()) {
-            return Some(None);
+            return Some(Err(Refused::Full));
         }
         self.recent = self.streams.len();
         self.by_topic.insert(topic.clone(), self.recent);
         let is_tracked = sink.tracks.has(&sink.life(&topic));
         self.streams.push(Stream::new(topic, is_tracked));
-        Some(Some(self.recent))
+        Some(Ok(self.recent))
     }
 }
 

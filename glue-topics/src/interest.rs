@@ -4,11 +4,13 @@ use crate::filter::Filter;
 use crate::lookup::FilterMap;
 use crate::name::{TopicName, TypeName};
 use crate::names::Names;
+use crate::permissions::{Rules, may_get};
 use crate::qos::{Offer, Policy, Reliability, Request};
 
 /// The filters of a peer, and what each wants.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Interest {
+    rules: Rules,
     filters: FilterMap<Want>,
     /// Those that request something.
     requests: usize,
@@ -24,6 +26,8 @@ pub(crate) struct Want {
 /// Whether a peer wants a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
+    /// It may not get the topic, which it named.
+    Denied,
     /// Not the type that it wants: it named this topic.
     Mismatch(TypeName),
     No,
@@ -35,6 +39,10 @@ pub(crate) enum Wanted {
 }
 
 impl Interest {
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self { rules, filters: FilterMap::default(), requests: 0 }
+    }
+
     /// Adds a filter, or changes its type; false if there are `limit` already, or no room for its name.
     pub(crate) fn add(&mut self, filter: &Filter, want: Want, limit: usize, names: &mut Names) -> bool {
         let old = self.filters.get(filter).map(|old| cost(filter, old));
@@ -62,6 +70,9 @@ impl Interest {
     /// long to look through gets the topic.
     pub(crate) fn wants(&self, topic: &TopicName, type_name: &TypeName, offer: &Offer) -> Wanted {
         let exact = self.filters.exact(topic);
+        if !may_get(&self.rules, topic) {
+            return exact.map_or(Wanted::No, |_| Wanted::Denied);
+        }
         let takes = |want: &Want| want.type_name.takes(type_name);
         if self.has_requests() {
             if let Some(wanted) = self.judge(topic, takes, offer) {
@@ -71,6 +82,11 @@ impl Interest {
             return Wanted::Yes;
         }
         exact.map_or(Wanted::No, |want| Wanted::Mismatch(want.type_name.clone()))
+    }
+
+    /// Whether a filter that takes a topic's type may not be enough to get it.
+    pub(crate) const fn is_conditional(&self) -> bool {
+        self.requests > 0 || self.rules.is_some()
     }
 
     /// Whether any filter requests something.

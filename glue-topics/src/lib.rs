@@ -23,7 +23,9 @@
 //! let (alice, bob) = (EndpointId::from_integer(1), EndpointId::from_integer(2));
 //! let mut publisher = Topics::new(Config::default(), alice, incarnation, "Alice")?;
 //! let mut subscriber = Topics::new(Config::default(), bob, incarnation, "Bob")?;
-//! let facts = |id, name| PeerFacts { id, incarnation, name: EndpointName::new(name), wire: Wire::Native };
+//! let facts = |id, name| {
+//!     PeerFacts { id, incarnation, name: EndpointName::new(name), wire: Wire::Native, permissions: None }
+//! };
 //! publisher.handle_peer_up(PeerId(0), &facts(bob, "Bob"));
 //! subscriber.handle_peer_up(PeerId(0), &facts(alice, "Alice"));
 //!
@@ -69,6 +71,7 @@ mod names;
 mod offers;
 mod output;
 mod peer;
+mod permissions;
 mod presence;
 mod publication;
 mod publications;
@@ -103,6 +106,7 @@ pub use message::{Data, Gap, GapReason, Item, Message, Source};
 pub use name::{BRIDGE_TYPE, EndpointName, NameError, TopicName, TypeName};
 pub use output::{Delivery, Event};
 pub use peer::{PeerFacts, Wire};
+pub use permissions::{Permission, Permissions};
 pub use presence::{Holder, TokenChanges, TokenError, TokenEvent};
 pub use publications::{PublicationId, PublishError};
 pub use qos::{Overflow, Policy, PublisherOptions, Reliability, Room, SubscribeOptions};

@@ -1,15 +1,23 @@
-//! Offers that are less than what was requested, on either side: told once.
+//! Offers that are less than what was requested, on either side, and what peers may not do: told once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use glue_net::PeerId;
 
 use crate::name::TopicName;
+use crate::permissions::Permission;
 use crate::qos::Policy;
 
 /// What was told. `None`: between a publication and a subscription of this endpoint.
 #[derive(Debug, Default)]
-pub(crate) struct Mismatches(BTreeSet<(Option<PeerId>, Side, TopicName, Policy)>);
+pub(crate) struct Mismatches(BTreeSet<(Option<PeerId>, Cause, Arc<str>)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cause {
+    Denied(Permission),
+    Unmet(Side, Policy),
+}
 
 /// Whose is what is less than what the other requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,7 +29,16 @@ pub(crate) enum Side {
 impl Mismatches {
     /// Whether it is to be told: for the first time, and few others were (peers name the topics).
     pub(crate) fn note(&mut self, peer: Option<PeerId>, side: Side, topic: &TopicName, policy: Policy) -> bool {
-        self.0.len() < MAX_TOLD && self.0.insert((peer, side, topic.clone(), policy))
+        self.add(peer, Cause::Unmet(side, policy), &topic.shared())
+    }
+
+    /// As [`Mismatches::note`], of something that a peer may not do.
+    pub(crate) fn note_denied(&mut self, peer: PeerId, what: Permission, topic: &Arc<str>) -> bool {
+        self.add(Some(peer), Cause::Denied(what), topic)
+    }
+
+    fn add(&mut self, peer: Option<PeerId>, cause: Cause, topic: &Arc<str>) -> bool {
+        self.0.len() < MAX_TOLD && self.0.insert((peer, cause, Arc::clone(topic)))
     }
 
     pub(crate) fn forget_peer(&mut self, peer: PeerId) {

@@ -11,6 +11,7 @@ use crate::calls::CallEvent;
 use crate::cargo::Cargo;
 use crate::message::{Gap, GapReason, Message};
 use crate::name::{TopicName, TypeName};
+use crate::permissions::Permission;
 use crate::presence::TokenEvent;
 use crate::qos::Policy;
 use crate::receipt::Bell;
@@ -38,6 +39,18 @@ pub enum Event {
         peer: PeerId,
         /// See [`crate::Config::max_interest_per_peer`].
         limit: usize,
+    },
+    /// A peer did, or asked for, what it may not ([`crate::Permissions`]). It has no effect. Told once for each peer, topic and
+    /// permission.
+    NotPermitted {
+        /// The peer.
+        peer: PeerId,
+        /// Its id.
+        id: EndpointId,
+        /// The topic, or a group with its filter.
+        topic: Arc<str>,
+        /// What it may not do.
+        what: Permission,
     },
     /// Nothing was published for so long as this endpoint promised not to exceed. Told for each period that goes by, or for
     /// several together.

@@ -1,6 +1,7 @@
 //! One other endpoint.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use glue_net::wire::classic::Codec;
 use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
@@ -17,6 +18,7 @@ use crate::interest::Interest;
 use crate::name::{EndpointName, TopicName};
 use crate::names::Names;
 use crate::output::Outputs;
+use crate::permissions::{Permissions, Rules};
 use crate::presence::{PeerPresence, Presence};
 use crate::qos::Offer;
 use crate::serving::Desk;
@@ -33,6 +35,8 @@ pub struct PeerFacts {
     pub name: EndpointName,
     /// How to speak to it.
     pub wire: Wire,
+    /// What it may do; `None`: everything.
+    pub permissions: Option<Arc<Permissions>>,
 }
 
 /// The data wire that a peer understands.
@@ -51,6 +55,7 @@ pub(crate) struct Peer {
     pub(crate) incarnation: Incarnation,
     pub(crate) name: EndpointName,
     pub(crate) wire: Wire,
+    pub(crate) rules: Rules,
     pub(crate) reachable: bool,
     /// Whether it gets what is published, see [`crate::Topics::set_served`].
     pub(crate) served: bool,
@@ -97,14 +102,15 @@ impl Peer {
             incarnation: facts.incarnation,
             name: facts.name.clone(),
             wire: facts.wire,
+            rules: facts.permissions.clone(),
             reachable: true,
             served: true,
             congested: false,
             room: config.initial_room_bytes,
-            interest: Interest::default(),
+            interest: Interest::new(facts.permissions.clone()),
             names: Names::new(names, config.max_names_bytes),
             told_interest_refused: false,
-            incoming: Incoming::new(config, held, names),
+            incoming: Incoming::new(config, facts.permissions.clone(), held, names),
             presence: PeerPresence::default(),
             undeclared: BTreeMap::new(),
             ends: Vec::new(),

@@ -12,6 +12,7 @@ use crate::message::{Data, Source};
 use crate::mismatches::Side;
 use crate::name::{TopicName, TypeName};
 use crate::output::Event;
+use crate::permissions::Permission;
 use crate::publication::{Publication, Terms};
 use crate::publications::{PublicationId, PublishError};
 use crate::qos::{Offer, Policy};
@@ -109,7 +110,7 @@ impl Topics {
         let receipt = Receipt::new(publication.next_sequence, &self.outputs.bell);
         let topic = &publication.source.topic_name;
         let cachers = self.tracks.cachers.iter();
-        let cachers = cachers.filter_map(|id| Some((*id, self.peers.get(id)?.exchange.budget_for(topic)?))).collect();
+        let cachers = cachers.filter_map(|id| Some((*id, self.peers.get(id)?.cache_budget_for(topic)?))).collect();
         publication.confirm(receipt.clone(), cachers, &mut self.outputs, &mut self.stats);
         let result = self.publish(now, wall, id, expiry, payload);
         if let Some(publication) = self.publications.get_mut(id) {
@@ -315,9 +316,9 @@ impl Topics {
             return;
         }
         let (source, offer) = (Arc::clone(&publication.source), publication.offer());
-        let has_requests = peer.interest.has_requests();
+        let is_conditional = peer.interest.is_conditional();
         let wanted = match added {
-            Some(added) if !has_requests && added.takes(&source.topic_type) => Wanted::Yes,
+            Some(added) if !is_conditional && added.takes(&source.topic_type) => Wanted::Yes,
             _ => peer.interest.wants(&source.topic_name, &source.topic_type, &offer),
         };
         let goes = publication.goes_to(id);
@@ -335,7 +336,9 @@ impl Topics {
             publication.part(id, peer, outputs, stats);
             self.owing.insert(id);
         }
-        if let Wanted::Unmet(policy) = wanted {
+        if wanted == Wanted::Denied {
+            self.deny(id, Permission::Subscribe, &source.topic_name.shared(), 1);
+        } else if let Wanted::Unmet(policy) = wanted {
             self.refuse(id, &source.topic_name, offer, policy);
         } else if let Wanted::Mismatch(theirs) = wanted {
             self.stats.type_mismatches += 1;

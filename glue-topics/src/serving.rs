@@ -16,6 +16,7 @@ use crate::name::{NameError, TopicName, TypeName};
 use crate::offers::{OFFER_BYTES, Place};
 use crate::output::Outputs;
 use crate::peer::Peer;
+use crate::permissions::{self, Permission, Rules};
 use crate::subscriptions::{SubscribeError, SubscriptionId};
 use crate::topics::Topics;
 
@@ -164,6 +165,16 @@ struct Service {
     takes: Takes,
 }
 
+impl Service {
+    /// Whether a peer may make use of it. Of a group it is seen with each message, whose topic matters.
+    fn may_be_told(&self, rules: &Rules) -> bool {
+        match &self.takes {
+            Takes::Requests(topic) => permissions::allows(rules, Permission::Publish, topic),
+            Takes::Shares(_) => permissions::allows_any(rules, Permission::Publish),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Takes {
     Requests(TopicName),
@@ -207,13 +218,19 @@ impl Serving {
 }
 
 impl Peer {
+    /// Whether it was not told of a service, since it may make no use of it.
+    fn is_barred_from(&self, service: u64) -> bool {
+        self.rules.is_some() && !self.desk.known.contains(&service)
+    }
+
     /// Tells it of services, as long as it can be reached (see [`Peer::flush`]), and the notes for it.
     pub(crate) fn flush_desk(&mut self, id: PeerId, serving: &Serving, outputs: &mut Outputs) {
         let mut body = Vec::new();
         // Services before returns: what is returned is not to come again.
         let changed = if self.reachable { std::mem::take(&mut self.desk.changed) } else { BTreeSet::new() };
         for number in changed {
-            if let Some(service) = serving.services.get(&number) {
+            let service = serving.services.get(&number);
+            if let Some(service) = service.filter(|service| service.may_be_told(&self.rules)) {
                 self.reserve(id, service.name.len() + service.type_name.len(), &mut body, outputs);
                 put_serve(number, &service.name, &service.type_name, &mut body);
                 self.desk.known.insert(number);
@@ -401,6 +418,12 @@ impl Topics {
             return Ok(());
         }
         let free = self.config.max_requests_waiting.saturating_sub(self.serving.len());
+        let barred = from.filter(|from| self.peers.get(from).is_some_and(|peer| peer.is_barred_from(service)));
+        if let Some(peer) = barred {
+            let name = Arc::clone(&target.name);
+            self.deny(peer, Permission::Publish, &name, 1);
+            return Err(Why::NotServed);
+        }
         let peer = from.and_then(|from| self.peers.get_mut(&from));
         // Nobody has more than what is left for others.
         if free == 0 || peer.as_ref().is_some_and(|peer| peer.desk.waiting >= free) {
@@ -432,10 +455,21 @@ impl Topics {
                     self.done(id);
                     return Ok(());
                 };
+                let topic = batch.source().map(|source| source.topic_name.shared());
+                if let Some((peer, topic)) = from.zip(topic).filter(|(peer, topic)| !self.may_publish(*peer, topic)) {
+                    // Not returned: other members would refuse it as well, and it would go round.
+                    self.deny(peer, Permission::Publish, &topic, 1);
+                    self.done(id);
+                    return Ok(());
+                }
                 self.outputs.calls.push_back(CallEvent::Share { id, to, batch });
             }
         }
         Ok(())
+    }
+
+    pub(crate) fn may_publish(&self, peer: PeerId, topic: &str) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| permissions::allows(&peer.rules, Permission::Publish, topic))
     }
 
     /// Nobody waits for an answer any more.
@@ -467,6 +501,11 @@ impl Topics {
         };
         let type_name = TypeName::read(type_name, self.config.max_type_bytes)?;
         self.remove_offer(from, service);
+        let wanted = filter.clone().map_or_else(|| Filter::new(name, limit).ok(), Some)?;
+        if !permissions::allows_all(&self.peers.get(&from)?.rules, Permission::Subscribe, &wanted) {
+            self.deny(from, Permission::Subscribe, &name.into(), 1);
+            return Some(());
+        }
         let peer = self.peers.get_mut(&from)?;
         let cost = OFFER_BYTES + name.len() + type_name.len();
         if peer.offers >= self.config.max_interest_per_peer || !peer.names.take(cost) {

@@ -86,6 +86,8 @@ pub struct Stats {
     /// Those that were dropped beyond [`crate::Config::max_shares`] or [`crate::Config::max_share_bytes`], or that no
     /// member could take.
     pub shares_dropped: u64,
+    /// What peers did that they may not ([`crate::Permissions`]): messages, requests, and each time that they asked for a topic.
+    pub not_permitted: u64,
     /// Answers that nobody waited for any more.
     pub stale_answers: u64,
     /// Services of peers beyond [`crate::Config::max_interest_per_peer`] or [`crate::Config::max_names_bytes`].

@@ -18,6 +18,7 @@ use crate::message::{Gap, GapReason, Source};
 use crate::mismatches::{Mismatches, Side};
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::output::{Event, Outputs};
+use crate::permissions::Permission;
 use crate::qos::{Offer, Policy};
 use crate::replay::{Pending, Run};
 use crate::run::Mark;
@@ -435,6 +436,15 @@ impl Sink<'_> {
         if self.mismatches.note(Some(self.peer), Side::Theirs, topic, policy) {
             let event =
                 Event::QosMismatch { peer: Some(self.peer), id: self.endpoint_id, topic: topic.clone(), policy };
+            self.outputs.tell(event, self.config.max_events, self.stats);
+        }
+    }
+
+    /// The peer may not do it.
+    pub(crate) fn deny(&mut self, what: Permission, topic: &Arc<str>, count: u64) {
+        self.stats.not_permitted = self.stats.not_permitted.saturating_add(count);
+        if self.mismatches.note_denied(self.peer, what, topic) {
+            let event = Event::NotPermitted { peer: self.peer, id: self.endpoint_id, topic: Arc::clone(topic), what };
             self.outputs.tell(event, self.config.max_events, self.stats);
         }
     }

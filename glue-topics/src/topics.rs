@@ -1,6 +1,7 @@
 //! The state machine: what comes in is dispatched from here.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use glue_net::{EndpointId, Gauge, Incarnation, Instant, PeerId, Rng};
 
@@ -18,6 +19,7 @@ use crate::mismatches::Mismatches;
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::output::{Delivery, Event, Outputs};
 use crate::peer::{Peer, PeerFacts, Wire};
+use crate::permissions::Permission;
 use crate::presence::Presence;
 use crate::publications::Publications;
 use crate::qos::Request;
@@ -186,12 +188,13 @@ impl Topics {
     }
 
     /// A peer is there. A native one is told what this endpoint subscribes to; a classic one gets every message. For a
-    /// peer that is known it renews the facts.
+    /// peer that is known it renews the facts; other permissions than before make it a new peer, as if the session was lost.
     ///
     /// If the session with a peer was lost, and with it what was under way in either direction, the peer must be
     /// [gone](Topics::handle_peer_gone) first, at both sides.
     pub fn handle_peer_up(&mut self, id: PeerId, facts: &PeerFacts) {
-        if self.peers.get(&id).is_some_and(|peer| peer.is_native() != (facts.wire == Wire::Native)) {
+        let is_native = facts.wire == Wire::Native;
+        if self.peers.get(&id).is_some_and(|peer| peer.is_native() != is_native || peer.rules != facts.permissions) {
             self.handle_peer_gone(id);
         }
         // Its tokens bear its name, which may be another now.
@@ -428,6 +431,11 @@ impl Topics {
             tracks,
         };
         Some(with(&mut peer.incoming, &mut sink))
+    }
+
+    /// A peer may not do it.
+    pub(crate) fn deny(&mut self, id: PeerId, what: Permission, topic: &Arc<str>, count: u64) {
+        self.with_peer(id, |_, sink| sink.deny(what, topic, count));
     }
 
     /// Tells native peers that a filter's declaration may have changed; whether there is something to tell, and somebody.

@@ -16,6 +16,7 @@ use crate::bundle::{micros_up, of_micros};
 use crate::message::{Data, GapReason, Message};
 use crate::name::{NameError, TopicName, TypeName};
 use crate::names::Names;
+use crate::permissions::{self, Permission};
 use crate::presence::Claim;
 use crate::topics::Topics;
 
@@ -259,6 +260,10 @@ impl Topics {
                 let payload = wills.take_payload(&end, names);
                 let topic = topic_name(&topic)?;
                 let type_name = TypeName::read(&type_name, max_type)?;
+                if !permissions::allows(&peer.rules, Permission::Publish, &topic) {
+                    self.deny(from, Permission::Publish, &topic.shared(), 1);
+                    return Some(());
+                }
                 let is_set = match payload {
                     Some(payload) => wills.set(topic, Will { type_name, timestamp, expiry, payload }, limits, names),
                     None => {

@@ -20,6 +20,7 @@ mod native;
 mod outbox;
 mod packing;
 mod path;
+mod private;
 mod ranges;
 mod recovery;
 mod rtt;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use glue_net::wire::native::{self, Hello};
 use glue_net::wire::{DecodeError, Reader};
 use glue_net::{EndpointId, Incarnation, Instant, Payload, Priority, Rng, Skip};
+use glue_security::TAG_BYTES;
 
 use crate::config::Config;
 use crate::congestion::Congestion;
@@ -16,6 +17,7 @@ use crate::inbox::{Inbox, OVERDRAFT};
 use crate::mtu::{Limits, Mtu};
 use crate::outbox::{Company, MIN_PART_BYTES, Outbox, SWEEP_INTERVAL};
 use crate::path::Path;
+use crate::private::Private;
 use crate::rtt::Rtt;
 use crate::session::{Greeting, Session};
 use crate::stats::PeerStats;
@@ -26,6 +28,8 @@ use crate::weight::weight;
 pub(crate) struct Native<P> {
     pub(crate) identity: (EndpointId, Incarnation),
     pub(crate) session: Session,
+    /// In a private network.
+    pub(crate) private: Option<Box<Private>>,
     pub(crate) outbox: Outbox<P>,
     pub(crate) inbox: Inbox,
     pub(crate) stats: PeerStats,
@@ -75,6 +79,7 @@ impl<P: Payload> Native<P> {
         Self {
             identity,
             session: Session::new(now, rng),
+            private: None,
             outbox: Outbox::default(),
             inbox: Inbox::new(config.initial_credit_bytes, config.receive_window_bytes),
             stats: PeerStats::default(),
@@ -142,6 +147,12 @@ impl<P: Payload> Native<P> {
         self.probes >= 2
     }
 
+    /// Whether the peer may have forgotten us, so that it should be told anew who we are.
+    pub(crate) const fn may_be_forgotten(&self) -> bool {
+        // A handshake costs more than a hello.
+        self.probes >= if self.private.is_some() { 4 } else { 2 }
+    }
+
     /// Until when nothing needs to be done for a peer that is out of reach.
     pub(crate) const fn sweep_at(&self) -> Option<Instant> {
         self.sweep_at
@@ -176,15 +187,20 @@ impl<P: Payload> Native<P> {
     pub(crate) fn handle_hello(&mut self, now: Instant, hello: &Hello) -> Greeting {
         let greeting = self.session.handle_hello(now, hello);
         if let Greeting::Opened { rtt } = greeting {
-            self.remote.credit = hello.credit;
-            self.remote.window = hello.window;
-            self.remote.max_datagram = usize::try_from(hello.max_datagram).unwrap_or(usize::MAX);
-            self.search(now, self.limits);
-            if let Some(rtt) = rtt {
-                self.rtt.sample(rtt, Duration::ZERO);
-            }
+            self.open(now, hello, rtt);
         }
         greeting
+    }
+
+    /// Payloads can be sent.
+    pub(crate) fn open(&mut self, now: Instant, hello: &Hello, rtt: Option<Duration>) {
+        self.remote.credit = hello.credit;
+        self.remote.window = hello.window;
+        self.remote.max_datagram = usize::try_from(hello.max_datagram).unwrap_or(usize::MAX);
+        self.search(now, self.limits);
+        if let Some(rtt) = rtt {
+            self.rtt.sample(rtt, Duration::ZERO);
+        }
     }
 
     /// Takes the frames of a packet; hands each new payload to `deliver`.
@@ -202,7 +218,7 @@ impl<P: Payload> Native<P> {
             return;
         }
         self.stats.packets_received += 1;
-        self.stats.bytes_received += (native::data_header_len(number) + frames.len()) as u64;
+        self.stats.bytes_received += (native::data_header_len(number) + frames.len() + self.seal_bytes()) as u64;
         if self.handle_frames(now, config, Reader::new(frames), deliver).is_err() {
             self.stats.malformed_frames += 1;
         }
@@ -277,7 +293,12 @@ impl<P: Payload> Native<P> {
     }
 
     pub(crate) const fn most_bytes(&self) -> usize {
-        self.mtu.datagram_bytes()
+        self.mtu.datagram_bytes() - self.seal_bytes()
+    }
+
+    /// What a private session takes of a datagram beside.
+    pub(crate) const fn seal_bytes(&self) -> usize {
+        if self.private.is_some() { native::EPOCH_BYTES + TAG_BYTES } else { 0 }
     }
 
     pub(crate) fn stats(&self) -> PeerStats {

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::flight::Packet;
 use crate::frame;
 use crate::native::{ACK_ALONE_BYTES, ACK_BESIDE_DATA_BYTES, HEADERS_BYTES, Native};
+use crate::private::Membership;
 use crate::transport::Local;
 use crate::weight::weight;
 
@@ -14,6 +15,8 @@ use crate::weight::weight;
 struct Draft {
     mark: Mark,
     start: usize,
+    /// Bytes that stand before the first frame.
+    header: usize,
     end: usize,
     first_fresh: u64,
     resent: Vec<u64>,
@@ -24,9 +27,18 @@ struct Draft {
 
 impl<P: Payload> Native<P> {
     /// Appends the next datagram; false if there is none.
-    pub(crate) fn poll_transmit(&mut self, now: Instant, local: &Local, config: &Config, out: &mut Chain) -> bool {
-        if self.session.take_hello(now) {
-            self.put_hello(local, config, out.written());
+    pub(crate) fn poll_transmit(
+        &mut self,
+        now: Instant,
+        (local, membership): (&Local, Option<&mut Membership>),
+        config: &Config,
+        out: &mut Chain,
+    ) -> bool {
+        self.review_keys(now);
+        // What begins a handshake is repeated until it is answered.
+        let waits = self.private.as_ref().is_some_and(|private| private.is_initiator());
+        if self.session.take_hello(now, waits) {
+            self.put_hello(local, config, membership, out.written());
             return true;
         }
         self.polled_at = now;
@@ -41,11 +53,10 @@ impl<P: Payload> Native<P> {
         if sendable {
             self.outbox.begin_datagram();
         }
-        let mut draft = self.draft(self.most_bytes(), out);
-        native::put_data_header(token, self.flight.next(), out.written());
+        let mut draft = self.draft(self.most_bytes(), token, out);
         let header_end = out.len();
         // As if the header was as long as it gets: what fills this datagram fits another one when it is sent again.
-        draft.end -= native::MAX_DATA_HEADER_BYTES.saturating_sub(header_end - draft.start);
+        draft.end -= native::MAX_DATA_HEADER_BYTES.saturating_sub(native::data_header_len(self.flight.next()));
         // A part that filled its datagram is sent again in one of its own, or it would have to be cut anew.
         if !(sendable && self.outbox.resend_exceeds(self.room())) {
             self.put_control(now, config, sendable, &mut draft, out.written());
@@ -66,15 +77,23 @@ impl<P: Payload> Native<P> {
             out.truncate(draft.mark); // what waits needs more credit than is left
             return false;
         }
-        self.finish(now, config, draft, out.len());
+        self.finish(now, config, draft, out);
         true
     }
 
-    fn draft(&self, bytes: usize, out: &Chain) -> Draft {
+    /// Begins a datagram of `bytes`, what sealing adds not counted.
+    fn draft(&self, bytes: usize, token: Token, out: &mut Chain) -> Draft {
+        let (mark, start, number) = (out.end(), out.len(), self.flight.next());
+        let epoch = self.private.as_ref().map(|private| private.epoch());
+        match epoch {
+            Some(epoch) => native::put_private_header(epoch, token, number, out.written()),
+            None => native::put_data_header(token, number, out.written()),
+        }
         Draft {
-            mark: out.end(),
-            start: out.len(),
-            end: out.len() + bytes,
+            mark,
+            start,
+            header: out.len() - start,
+            end: start + bytes + if epoch.is_some() { native::EPOCH_BYTES } else { 0 },
             first_fresh: self.outbox.next_number(),
             resent: Vec::new(),
             eliciting: false,
@@ -91,18 +110,17 @@ impl<P: Payload> Native<P> {
             return false;
         }
         let Some(bytes) = self.mtu.poll_probe(now) else { return false };
-        let mut draft = self.draft(bytes, out);
-        native::put_data_header(token, self.flight.next(), out.written());
+        let mut draft = self.draft(bytes - self.seal_bytes(), token, out);
         frame::put_ping(out.written());
         frame::put_padding(draft.end.saturating_sub(out.len()), out.written());
         (draft.eliciting, draft.mtu_probe) = (true, true);
         self.stats.mtu_probes += 1;
-        self.finish(now, config, draft, out.len());
+        self.finish(now, config, draft, out);
         true
     }
 
-    fn put_hello(&mut self, local: &Local, config: &Config, out: &mut Vec<u8>) {
-        let hello = Hello {
+    pub(crate) fn hello(&self, local: &Local, config: &Config) -> Hello {
+        Hello {
             network: local.network,
             source: local.id,
             source_incarnation: local.incarnation,
@@ -113,9 +131,15 @@ impl<P: Payload> Native<P> {
             credit: self.inbox.limit(),
             window: config.socket_window_bytes,
             max_datagram: config.loopback_datagram_bytes as u64,
-        };
-        let start = out.len();
-        hello.encode(out);
+        }
+    }
+
+    fn put_hello(&mut self, local: &Local, config: &Config, membership: Option<&mut Membership>, out: &mut Vec<u8>) {
+        let (hello, start) = (self.hello(local, config), out.len());
+        match (&mut self.private, membership) {
+            (Some(private), Some(us)) => private.put_hello(&hello, us, out),
+            _ => hello.encode(out),
+        }
         self.stats.packets_sent += 1;
         self.stats.bytes_sent += (out.len() - start) as u64;
     }
@@ -184,8 +208,11 @@ impl<P: Payload> Native<P> {
         self.outbox.next_queued(now, room.min(self.credit_left()), whole)
     }
 
-    fn finish(&mut self, now: Instant, config: &Config, draft: Draft, end: usize) {
-        let bytes = end - draft.start;
+    fn finish(&mut self, now: Instant, config: &Config, draft: Draft, out: &mut Chain) {
+        if let Some(private) = &mut self.private {
+            private.seal(self.flight.next(), out.gather(draft.mark), draft.mark.written(), draft.header);
+        }
+        let bytes = out.len() - draft.start;
         let fresh = draft.first_fresh..self.outbox.next_number();
         let charge = if draft.eliciting { bytes } else { 0 };
         let stamp = self.congestion.handle_sent(now, charge as u64, self.flight.bytes());

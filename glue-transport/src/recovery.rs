@@ -107,7 +107,7 @@ impl<P: Payload> Native<P> {
     fn probe(&mut self, now: Instant, config: &Config) {
         self.probes = self.probes.saturating_add(1);
         self.probes_due = PROBE_PACKETS;
-        if self.is_silent() {
+        if self.may_be_forgotten() {
             self.session.remind(now);
         }
         let (is_long, most) = (self.is_probe_long(), self.mtu.datagram_bytes());

@@ -51,6 +51,11 @@ impl Session {
         self.used = true;
     }
 
+    /// Whether the last hello is so long ago.
+    pub(crate) fn said_before(&self, now: Instant, wait: Duration) -> bool {
+        self.said_at.is_none_or(|at| at + wait <= now)
+    }
+
     /// Says hello now, whatever was tried before: the peer may have forgotten us.
     pub(crate) const fn remind(&mut self, now: Instant) {
         (self.hello_at, self.attempts) = (Some(now), 0);
@@ -72,15 +77,26 @@ impl Session {
         Greeting::Opened { rtt: self.said_at.filter(|_| first).map(|at| now.since(at)) }
     }
 
-    /// Whether to say hello now; if so it is noted as said.
-    pub(crate) fn take_hello(&mut self, now: Instant) -> bool {
+    /// A handshake is done: the peer is addressed by `token`. Returns the round trip if it answered our only hello.
+    pub(crate) fn open(&mut self, now: Instant, token: Token) -> Option<Duration> {
+        (self.remote, self.hello_at) = (Some(token), None);
+        self.said_at.filter(|_| self.attempts == 1).map(|at| now.since(at))
+    }
+
+    /// The peer has lost its state: the same token, and nothing else.
+    pub(crate) const fn anew(&self) -> Self {
+        Self { token: self.token, remote: None, hello_at: None, said_at: None, attempts: 0, used: false }
+    }
+
+    /// Whether to say hello now; if so it is noted as said. `waits`: an answer is wanted, though the peer's token is known.
+    pub(crate) fn take_hello(&mut self, now: Instant, waits: bool) -> bool {
         if self.hello_at.is_none_or(|at| at > now) {
             return false;
         }
         self.attempts = self.attempts.saturating_add(1);
         self.said_at = Some(now);
         let wait = (FIRST_RETRY * 2u32.saturating_pow(self.attempts - 1)).min(LAST_RETRY);
-        self.hello_at = self.remote.is_none().then_some(now + wait);
+        self.hello_at = (waits || self.remote.is_none()).then_some(now + wait);
         true
     }
 }

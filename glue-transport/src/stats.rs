@@ -12,6 +12,12 @@ pub struct Stats {
     pub unknown_token: u64,
     /// Hellos for another network, another endpoint or another life.
     pub stray_hellos: u64,
+    /// Datagrams that bear a peer's token and were not sealed by it, and handshakes that are not its.
+    pub forged: u64,
+    /// Private datagrams and hellos that came before.
+    pub replayed: u64,
+    /// First messages of handshakes that were answered by a cookie, since many others were half open.
+    pub cookies_sent: u64,
 }
 
 /// What was exchanged with one peer, and how the path is.

@@ -13,6 +13,7 @@ use super::*;
 
 mod backlog;
 mod mtu;
+mod private;
 mod qos;
 
 /// A payload that can be cut and can expire.
@@ -111,6 +112,8 @@ struct Pair {
     now: Instant,
     line: BinaryHeap<Arrival>,
     sent: u64,
+    /// All that has arrived, if it is kept.
+    tape: Option<Vec<(usize, Vec<u8>)>>,
     /// Datagrams and bytes that each end has written, and that it got.
     written: [(u64, u64); 2],
     arrived: [(u64, u64); 2],
@@ -146,14 +149,21 @@ fn local(end: usize) -> Local {
 
 fn remote(end: usize) -> Remote {
     let other = local(end);
-    Remote { id: other.id, name: other.name, incarnation: other.incarnation, address: address(end), classic: None }
+    let (id, key) = (other.id, Some(private::credentials(1, end).identity.public_key()));
+    Remote { id, name: other.name, incarnation: other.incarnation, address: address(end), classic: None, key }
 }
 
 impl Pair {
     fn new(seed: u64, config: &Config) -> Self {
+        Self::with(seed, config, |_, _| {})
+    }
+
+    /// `prepare` sees each end before it knows the other.
+    fn with(seed: u64, config: &Config, prepare: impl Fn(usize, &mut Transport<Note>)) -> Self {
         let mut rng = Rng::new(seed);
         let mut end = |n| Transport::new(config.clone(), local(n), rng.fork());
         let mut ends = [end(0), end(1)];
+        (0..).zip(&mut ends).for_each(|(n, end)| prepare(n, end));
         ends[0].connect(Instant::ZERO, PEER, &remote(1));
         ends[1].connect(Instant::ZERO, PEER, &remote(0));
         Self {
@@ -163,6 +173,7 @@ impl Pair {
             now: Instant::ZERO,
             line: BinaryHeap::new(),
             sent: 0,
+            tape: None,
             written: Default::default(),
             arrived: Default::default(),
             rng,
@@ -215,6 +226,9 @@ impl Pair {
     fn receive(&mut self, end: usize, bytes: Vec<u8>) {
         self.arrived[end].0 += 1;
         self.arrived[end].1 += bytes.len() as u64;
+        if let Some(tape) = &mut self.tape {
+            tape.push((end, bytes.clone()));
+        }
         self.ends[end].handle_native(self.now, address(1 - end), bytes.into());
         while let Some((peer, payload)) = self.ends[end].poll_payload() {
             assert_eq!(peer, PEER);

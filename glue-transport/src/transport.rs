@@ -11,12 +11,14 @@ use glue_net::{
     Chain, EndpointId, Incarnation, Instant, Interface, NetworkId, Payload, PeerId, Priority, Rng, Transmit, Via,
     WallClock,
 };
+use glue_security::{Credentials, Epoch, PublicKey, Random};
 
 use crate::backlog::Backlog;
 use crate::classic::Classic;
 use crate::config::Config;
 use crate::mtu::Limits;
 use crate::native::{HOLD, Native};
+use crate::private::{Membership, Private};
 use crate::session::Greeting;
 use crate::stats::{PeerStats, Stats};
 
@@ -48,6 +50,8 @@ pub struct Remote {
     pub address: SocketAddr,
     /// `None`: it speaks the native wire; else the codec of its classic containers.
     pub classic: Option<Codec>,
+    /// Who it is among the members of a private network; nobody else is spoken to there.
+    pub key: Option<PublicKey>,
 }
 
 /// What happened to a peer's session.
@@ -69,8 +73,10 @@ pub enum Event {
 /// expires first becomes a notice in the same place ([`Payload::skip`]).
 #[derive(Debug)]
 pub struct Transport<P> {
-    config: Config,
-    local: Local,
+    pub(crate) config: Config,
+    pub(crate) local: Local,
+    /// In a private network.
+    pub(crate) membership: Option<Membership>,
     rng: Rng,
     interfaces: Vec<Interface>,
     pub(crate) peers: BTreeMap<PeerId, Peer<P>>,
@@ -86,8 +92,8 @@ pub struct Transport<P> {
     /// looked at for one.
     timers: BTreeSet<(Instant, PeerId)>,
     arrived: VecDeque<(PeerId, Bytes)>,
-    events: VecDeque<Event>,
-    stats: Stats,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) stats: Stats,
     /// Sums over all peers, see `backlog.rs`.
     pub(crate) entries: usize,
     pub(crate) promised: u64,
@@ -95,7 +101,7 @@ pub struct Transport<P> {
 
 #[derive(Debug)]
 pub(crate) struct Peer<P> {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     reachable: bool,
     ready: bool,
     /// The time under which it stands in [`Transport::timers`]; [`Instant::FAR`] if it does not.
@@ -120,6 +126,7 @@ impl<P: Payload> Transport<P> {
         Self {
             config,
             local,
+            membership: None,
             rng,
             interfaces: Vec::new(),
             peers: BTreeMap::new(),
@@ -131,10 +138,15 @@ impl<P: Payload> Transport<P> {
             timers: BTreeSet::new(),
             arrived: VecDeque::new(),
             events: VecDeque::new(),
-            stats: Stats { malformed: 0, unknown_token: 0, stray_hellos: 0 },
+            stats: Stats { malformed: 0, unknown_token: 0, stray_hellos: 0, forged: 0, replayed: 0, cookies_sent: 0 },
             entries: 0,
             promised: 0,
         }
+    }
+
+    /// Speaks with members of a private network only from now on. To be called before the first [`Transport::connect`].
+    pub fn make_private(&mut self, credentials: Credentials, random: Random) {
+        self.membership = Some(Membership::new(credentials, random));
     }
 
     /// Sets the wall clock.
@@ -166,7 +178,11 @@ impl<P: Payload> Transport<P> {
             return;
         }
         let link = match remote.classic {
-            None => Link::Native(Box::new(self.new_native(now, peer, (remote.id, remote.incarnation), remote.address))),
+            None => {
+                let mut native = self.new_native(now, peer, (remote.id, remote.incarnation), remote.address);
+                native.private = self.membership.as_ref().map(|us| Box::new(Private::new(us, &self.local, remote)));
+                Link::Native(Box::new(native))
+            }
             Some(codec) => {
                 let (name, wall) = (remote.name.clone(), self.local.clock.wall(now));
                 let classic = Classic::new(&self.config, codec, remote.id, name, wall, &mut self.rng);
@@ -246,7 +262,9 @@ impl<P: Payload> Transport<P> {
     #[must_use]
     pub fn sender(&self, datagram: &Bytes) -> Option<PeerId> {
         match Datagram::decode(datagram.clone()) {
-            Ok(Datagram::Data { token, .. }) => self.by_token.get(&token).copied(),
+            Ok(Datagram::Data { token, .. } | Datagram::PrivateData { token, .. }) => {
+                self.by_token.get(&token).copied()
+            }
             _ => None,
         }
     }
@@ -254,10 +272,23 @@ impl<P: Payload> Transport<P> {
     /// Takes a native datagram. Returns the peer it came from, if that is one of ours.
     pub fn handle_native(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) -> Option<PeerId> {
         let len = datagram.len();
+        let is_private = self.membership.is_some();
         match Datagram::decode(datagram) {
-            Ok(Datagram::Data { token, packet, frames }) => self.handle_data(now, from, token, packet, frames),
-            Ok(Datagram::Hello(hello)) => {
-                let id = self.handle_hello(now, &hello)?;
+            Ok(Datagram::Data { token, packet, frames }) if !is_private => {
+                let id = self.addressee(token)?;
+                self.handle_packet(now, from, id, packet, frames)
+            }
+            Ok(Datagram::PrivateData { token, epoch, packet, header, body }) if is_private => {
+                let id = self.addressee(token)?;
+                let frames = self.open(now, id, (Epoch(epoch), packet), &header, &body)?;
+                self.handle_packet(now, from, id, packet, frames.into())
+            }
+            Ok(Datagram::Data { .. } | Datagram::PrivateData { .. }) => {
+                self.stats.unknown_token += 1;
+                None
+            }
+            Ok(Datagram::Hello { hello, rest }) => {
+                let id = self.handle_hello(now, from, &hello, rest)?;
                 if let Some(Peer { link: Link::Native(native), .. }) = self.peers.get_mut(&id) {
                     native.stats.packets_received += 1;
                     native.stats.bytes_received += len as u64;
@@ -324,7 +355,8 @@ impl<P: Payload> Transport<P> {
                 continue;
             };
             let to = peer.address;
-            if peer.reachable && peer.poll_transmit(now, &self.local, &self.config, out) {
+            let us = (&self.local, self.membership.as_mut());
+            if peer.reachable && peer.poll_transmit(now, us, &self.config, out) {
                 let len = out.len() - start;
                 self.recount(id);
                 self.turn_bytes += len;
@@ -420,18 +452,21 @@ impl<P: Payload> Transport<P> {
         self.stats
     }
 
-    fn handle_data(
+    /// Whose session a datagram is of.
+    fn addressee(&mut self, token: Token) -> Option<PeerId> {
+        let id = self.by_token.get(&token).copied();
+        self.stats.unknown_token += u64::from(id.is_none());
+        id
+    }
+
+    fn handle_packet(
         &mut self,
         now: Instant,
         from: SocketAddr,
-        token: Token,
+        id: PeerId,
         packet: u64,
         frames: Bytes,
     ) -> Option<PeerId> {
-        let Some(id) = self.by_token.get(&token).copied() else {
-            self.stats.unknown_token += 1;
-            return None;
-        };
         let peer = self.peers.get_mut(&id)?;
         let Link::Native(native) = &mut peer.link else { return None };
         if native.path.handle_packet(now, peer.address == from, from, native.is_silent())
@@ -450,7 +485,7 @@ impl<P: Payload> Transport<P> {
         Some(id)
     }
 
-    fn handle_hello(&mut self, now: Instant, hello: &Hello) -> Option<PeerId> {
+    fn handle_hello(&mut self, now: Instant, from: SocketAddr, hello: &Hello, rest: Bytes) -> Option<PeerId> {
         let ours = (hello.network, hello.destination, hello.destination_incarnation)
             == (self.local.network, self.local.id, self.local.incarnation);
         let known = self.by_identity.get(&(hello.source, hello.source_incarnation)).copied();
@@ -458,6 +493,9 @@ impl<P: Payload> Transport<P> {
             self.stats.stray_hellos += 1;
             return None;
         };
+        if self.membership.is_some() {
+            return self.handle_private_hello(now, from, id, hello, rest);
+        }
         let peer = self.peers.get_mut(&id)?;
         let Link::Native(native) = &mut peer.link else { return None };
         match native.handle_hello(now, hello) {
@@ -474,15 +512,20 @@ impl<P: Payload> Transport<P> {
         let Some(address) = self.peers.get(&id).map(|peer| peer.address) else { return };
         let mut fresh = self.new_native(now, id, (hello.source, hello.source_incarnation), address);
         fresh.handle_hello(now, hello);
+        if let Some(Peer { link: Link::Native(old), .. }) = self.peers.get(&id) {
+            self.by_token.remove(&old.session.token());
+        }
+        self.replace(now, id, fresh);
+        self.events.extend([Event::Lost(id), Event::Opened(id)]);
+    }
+
+    /// What was queued for the peer is gone.
+    pub(crate) fn replace(&mut self, now: Instant, id: PeerId, fresh: Native<P>) {
         if let Some(peer) = self.peers.get_mut(&id) {
-            if let Link::Native(old) = &peer.link {
-                self.by_token.remove(&old.session.token());
-            }
             peer.link = Link::Native(Box::new(fresh));
             let old = std::mem::replace(&mut peer.backlog, Backlog::new(now));
             self.discount(&old);
         }
-        self.events.extend([Event::Lost(id), Event::Opened(id)]);
     }
 
     fn new_native(
@@ -492,10 +535,20 @@ impl<P: Payload> Transport<P> {
         identity: (EndpointId, Incarnation),
         address: SocketAddr,
     ) -> Native<P> {
-        let path = path(&self.config, &self.interfaces, address);
-        let native = Native::new(now, &self.config, identity, path, &mut self.rng);
+        let native = self.blank(now, identity, address);
         self.by_token.insert(native.session.token(), id);
         native
+    }
+
+    /// The state of a session that has not begun.
+    pub(crate) fn blank(
+        &mut self,
+        now: Instant,
+        identity: (EndpointId, Incarnation),
+        address: SocketAddr,
+    ) -> Native<P> {
+        let path = path(&self.config, &self.interfaces, address);
+        Native::new(now, &self.config, identity, path, &mut self.rng)
     }
 
     /// Something changed at the peer: it may want to send, and its timers may have moved. They are armed when it is asked
@@ -562,10 +615,16 @@ impl<P: Payload> Peer<P> {
         }
     }
 
-    fn poll_transmit(&mut self, now: Instant, local: &Local, config: &Config, out: &mut Chain) -> bool {
+    fn poll_transmit(
+        &mut self,
+        now: Instant,
+        us: (&Local, Option<&mut Membership>),
+        config: &Config,
+        out: &mut Chain,
+    ) -> bool {
         match &mut self.link {
-            Link::Classic(classic) => classic.poll_transmit(now, local, config, out),
-            Link::Native(native) => native.poll_transmit(now, local, config, out),
+            Link::Classic(classic) => classic.poll_transmit(now, us.0, config, out),
+            Link::Native(native) => native.poll_transmit(now, us, config, out),
         }
     }
 }

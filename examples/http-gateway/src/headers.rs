@@ -41,29 +41,46 @@ pub(crate) fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iter
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|word| !word.is_empty())
 }
 
-/// Who sent a request, and how.
-#[derive(Clone, Copy, Debug)]
+/// Who sent a request, and how. Made for a connection: what all its requests are told by is written once.
+#[derive(Clone, Debug)]
 pub(crate) struct Origin {
     pub(crate) address: IpAddr,
     pub(crate) is_tls: bool,
+    /// The address, and how RFC 7239 has both.
+    text: HeaderValue,
+    forwarded: String,
+}
+
+impl Origin {
+    pub(crate) fn new(address: IpAddr, is_tls: bool) -> Self {
+        let protocol = protocol(is_tls);
+        let forwarded = match address {
+            IpAddr::V4(address) => format!("for={address};proto={protocol}"),
+            IpAddr::V6(address) => format!("for=\"[{address}]\";proto={protocol}"),
+        };
+        // Digits, dots and colons make a field.
+        let text = HeaderValue::try_from(address.to_string()).unwrap_or(HeaderValue::from_static("unknown"));
+        Self { address, is_tls, text, forwarded }
+    }
+}
+
+const fn protocol(is_tls: bool) -> &'static str {
+    if is_tls { "https" } else { "http" }
 }
 
 /// Tells the worker where the request came from.
-pub(crate) fn add_forwarded(headers: &mut HeaderMap, origin: Origin, version: Version) {
-    let protocol = if origin.is_tls { "https" } else { "http" };
+pub(crate) fn add_forwarded(headers: &mut HeaderMap, origin: &Origin, version: Version) {
     let host = headers.get(header::HOST).cloned();
     let named = host.as_ref().and_then(|host| host.to_str().ok()).filter(|host| !host.contains(['"', '\\']));
-    let node = match origin.address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
+    let forwarded = match named {
+        Some(host) => [&origin.forwarded, ";host=\"", host, "\""].concat(),
+        None => origin.forwarded.clone(),
     };
-    let mut forwarded = format!("for={node};proto={protocol}");
-    if let Some(host) = named {
-        forwarded.push_str(&format!(";host=\"{host}\""));
+    if let Ok(forwarded) = HeaderValue::try_from(forwarded) {
+        append_to_list(headers, header::FORWARDED, forwarded);
     }
-    append_to_list(headers, header::FORWARDED, &forwarded);
-    append_to_list(headers, FORWARDED_FOR, &origin.address.to_string());
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(protocol));
+    append_to_list(headers, FORWARDED_FOR, origin.text.clone());
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(protocol(origin.is_tls)));
     if let Some(host) = host {
         headers.entry(FORWARDED_HOST).or_insert(host);
     }
@@ -71,15 +88,20 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, origin: Origin, version: Ve
 }
 
 pub(crate) fn add_via(headers: &mut HeaderMap, version: Version) {
-    append_to_list(headers, header::VIA, if version == Version::HTTP_2 { "2 glue" } else { "1.1 glue" });
+    let via = if version == Version::HTTP_2 { "2 glue" } else { "1.1 glue" };
+    append_to_list(headers, header::VIA, HeaderValue::from_static(via));
 }
 
 /// One field with all values: what reads only the last, or only the first, is not misled.
-fn append_to_list(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+fn append_to_list(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
     let mut list = Vec::new();
     for earlier in headers.get_all(&name) {
         list.extend_from_slice(earlier.as_bytes());
         list.extend_from_slice(b", ");
+    }
+    if list.is_empty() {
+        headers.insert(name, value);
+        return;
     }
     list.extend_from_slice(value.as_bytes());
     if let Ok(list) = HeaderValue::from_maybe_shared(bytes::Bytes::from(list)) {
@@ -152,8 +174,8 @@ mod tests {
     #[test]
     fn the_origin_is_told_after_what_earlier_proxies_told() {
         let mut headers = of(&[("host", "a:80"), ("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2")]);
-        let origin = Origin { address: "::1".parse().unwrap(), is_tls: true };
-        add_forwarded(&mut headers, origin, Version::HTTP_2);
+        let origin = Origin::new("::1".parse().unwrap(), true);
+        add_forwarded(&mut headers, &origin, Version::HTTP_2);
         let expected = of(&[
             ("host", "a:80"),
             ("x-forwarded-for", "1.1.1.1, 2.2.2.2, ::1"),

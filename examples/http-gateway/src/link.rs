@@ -18,7 +18,37 @@ pub(crate) struct Link {
     streams: Mutex<HashMap<u64, Arc<Stream>>>,
     next_stream: AtomicU64,
     closed: AtomicBool,
+    departure: Arc<Departure>,
+}
+
+/// What all links of an endpoint have to send leaves together, when the tasks that could add to it have had their turn: one
+/// system call here, one datagram and one wake-up at the other end serve the requests of many connections.
+#[derive(Debug)]
+pub(crate) struct Departure {
+    endpoint: Endpoint,
+    /// Somebody will send.
+    is_due: AtomicBool,
     runtime: tokio::runtime::Handle,
+}
+
+impl Departure {
+    pub(crate) fn new(endpoint: Endpoint) -> Arc<Self> {
+        let runtime = tokio::runtime::Handle::current();
+        Arc::new(Self { endpoint, is_due: AtomicBool::new(false), runtime })
+    }
+
+    fn request(self: &Arc<Self>) {
+        if self.is_due.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let departure = Arc::clone(self);
+        self.runtime.spawn(async move {
+            tokio::task::yield_now().await;
+            // What is gathered from here on asks anew.
+            departure.is_due.store(false, Ordering::Release);
+            departure.endpoint.flush();
+        });
+    }
 }
 
 /// The other end is gone.
@@ -29,13 +59,13 @@ pub(crate) struct LinkGone;
 impl Link {
     /// # Errors
     /// `PublishError` if the topic can not be published to.
-    pub(crate) fn new(endpoint: &Endpoint, topic: &str) -> Result<Arc<Self>, PublishError> {
+    pub(crate) fn new(departure: &Arc<Departure>, topic: &str) -> Result<Arc<Self>, PublishError> {
         Ok(Arc::new(Self {
-            publisher: endpoint.publisher(topic, TYPE)?,
+            publisher: departure.endpoint.publisher(topic, TYPE)?,
             streams: Mutex::default(),
             next_stream: AtomicU64::new(1),
             closed: AtomicBool::new(false),
-            runtime: tokio::runtime::Handle::current(),
+            departure: Arc::clone(departure),
         }))
     }
 
@@ -49,18 +79,33 @@ impl Link {
         if self.is_closed() {
             return Err(LinkGone);
         }
-        let frame = frame.encode();
-        self.publisher.publish(LIFETIME, &frame).await.map_err(|_| LinkGone)
+        let bytes = frame.encode();
+        if self.gather(&bytes) {
+            return Ok(());
+        }
+        self.publisher.publish(LIFETIME, &bytes).await.map_err(|_| LinkGone)
     }
 
     /// Sends a frame whose place among others does not matter, without waiting here.
     pub(crate) fn post(self: &Arc<Self>, frame: &Frame) {
         let bytes = frame.encode();
-        if self.is_closed() || self.publisher.try_publish(LIFETIME, &bytes).is_ok() {
+        if self.is_closed() || self.gather(&bytes) {
             return;
         }
         let link = Arc::clone(self);
-        self.runtime.spawn(async move { link.publisher.publish(LIFETIME, &bytes).await });
+        self.departure.runtime.spawn(async move { link.publisher.publish(LIFETIME, &bytes).await });
+    }
+
+    /// Hands a frame to glue, to leave soon. False: there is no room now.
+    fn gather(&self, frame: &Bytes) -> bool {
+        if frame.len() > MOST_GATHERED {
+            return self.publisher.try_publish(LIFETIME, frame).is_ok();
+        }
+        let is_gathered = self.publisher.gather(LIFETIME, frame).is_ok();
+        if is_gathered {
+            self.departure.request();
+        }
+        is_gathered
     }
 
     /// Opens a stream with a number of ours.
@@ -207,6 +252,9 @@ pub(crate) const TYPE: &str = "http-gateway/frame";
 
 /// How long a frame lives. What could not be brought to the other end in this time never will be: the streams end.
 const LIFETIME: Duration = Duration::from_secs(60);
+
+/// Larger frames leave at once: they fill a datagram by themselves.
+const MOST_GATHERED: usize = 32 << 10;
 
 /// Requests that one router may have open at one worker. Each costs about 1 KiB, and its windows while bodies pass.
 const MAX_STREAMS: usize = 16_384;

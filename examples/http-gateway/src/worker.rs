@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::announcement::Announcement;
 use crate::body::Incoming;
 use crate::compress::Packing;
-use crate::link::{Link, TYPE, instance, names};
+use crate::link::{Departure, Link, TYPE, instance, names};
 use crate::relay::{Relay, RelayError};
 use crate::stream::Stream;
 use crate::transfer::Transfer;
@@ -90,7 +90,7 @@ impl Worker {
         let name = instance(&self.endpoint);
         let inner = Arc::new(Inner {
             name: name.clone(),
-            endpoint: self.endpoint.clone(),
+            departure: Departure::new(self.endpoint.clone()),
             packing: self.transfer.packing(),
             relay: self.transfer.relay()?,
             announcement: Mutex::new(self.announcement),
@@ -178,7 +178,7 @@ impl Drop for Serving {
 #[derive(Debug)]
 struct Inner {
     name: String,
-    endpoint: Endpoint,
+    departure: Arc<Departure>,
     packing: Packing,
     relay: Option<Relay>,
     announcement: Mutex<Announcement>,
@@ -255,7 +255,7 @@ impl Inner {
         let link = match known {
             Some(link) => link,
             None => {
-                let Ok(link) = Link::new(&self.endpoint, &names::up(&router, &self.name)) else { return };
+                let Ok(link) = Link::new(&self.departure, &names::up(&router, &self.name)) else { return };
                 self.links().entry(router.clone()).or_insert(Gate { link, is_finished: false }).link.clone()
             }
         };

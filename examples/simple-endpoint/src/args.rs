@@ -54,6 +54,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Start one publisher and three subscribers, show how they find each other and what arrives
     Demo,
+    /// Print a new network key: what GLUE_NETWORK_KEY is to be on every endpoint of a private network
+    Keygen,
 }
 
 impl Args {
@@ -107,6 +109,8 @@ Examples:
   simple-endpoint --json --count 1000 >received.jsonl
   simple-endpoint --send-messages --count 1000 --rate 500 --expiry-ms 5000 --wait-for 3
       Run the first in three shells and the second in a fourth: each subscriber gets all 1,000 messages.
+  export GLUE_NETWORK_KEY=$(simple-endpoint keygen)
+      Makes every endpoint that gets the variable a member of a private network.
   GLUE_DISCOVERY_TARGET_ADDRESS=0 simple-endpoint
   GLUE_DISCOVERY_TARGET_ADDRESS=127.0.0.1:27320 simple-endpoint --send-messages
       Without multicast: the first endpoint is the rendezvous of all others.

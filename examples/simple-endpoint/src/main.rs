@@ -14,7 +14,7 @@ mod stop;
 mod subscribe;
 mod tally;
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -39,10 +39,17 @@ fn run(args: &Args) -> Result<(), Failure> {
     runtime.block_on(async {
         match args.command {
             Some(Command::Demo) => demo::run().await,
+            Some(Command::Keygen) => keygen(),
             None if args.send_messages => publish::run(args).await,
             None => subscribe::run(args).await,
         }
     })
+}
+
+fn keygen() -> Result<(), Failure> {
+    let key = glue_endpoint::new_network_key().map_err(|error| Failure::Runtime(error.to_string()))?;
+    writeln!(stdout(), "{}", key.expose())?;
+    Ok(())
 }
 
 fn log_to_stderr() -> Result<(), Failure> {

@@ -31,6 +31,10 @@ impl Peers {
                 self.output.print(&Line::PeerDown(peer(&name, id, native)))?;
                 Ok(None)
             }
+            Notice::Refused { address, why } => {
+                tracing::warn!("a datagram from {address} is refused: {why}");
+                Ok(None)
+            }
             other => {
                 tracing::warn!("{other:?}");
                 Ok(None)

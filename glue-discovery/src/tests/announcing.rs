@@ -16,7 +16,8 @@ fn the_first_announcement_is_sent_at_once_and_says_where_we_are() {
     assert_eq!(one.discovery.poll_timeout(), Some(one.now));
     one.discovery.handle_timeout(one.now);
     let sent = one.sent();
-    let [Outgoing { to, via: Via::Multicast { interface: 2 }, codec: Codec::Json, container }] = sent.as_slice() else {
+    let [Outgoing { to, via: Via::Multicast { interface: 2 }, codec: Codec::Json, container, .. }] = sent.as_slice()
+    else {
         panic!("{sent:?}");
     };
     assert_eq!((*to, container.sent_to), (socket(GROUP), Some(socket(GROUP))));

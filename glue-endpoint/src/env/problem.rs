@@ -5,6 +5,7 @@ use std::fmt;
 use std::num::{ParseFloatError, ParseIntError};
 
 use glue_net::ParseEndpointIdError;
+use glue_security::KeyError;
 
 use super::address::AddressError;
 use super::variables::{self, Variable};
@@ -128,6 +129,13 @@ impl From<ParseEndpointIdError> for Reason {
     }
 }
 
+/// Nothing is told of what is nearly a secret.
+impl From<KeyError> for Reason {
+    fn from(_: KeyError) -> Self {
+        Self(None)
+    }
+}
+
 impl From<ParseFloatError> for Reason {
     fn from(_: ParseFloatError) -> Self {
         Self(None)
@@ -150,7 +158,11 @@ struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}: expected {}", self.variable.name, Shown(&self.value), self.variable.expected)?;
+        match *self.variable == variables::NETWORK_KEY {
+            true => write!(f, "{} is no key", self.variable.name)?,
+            false => write!(f, "{} is {}", self.variable.name, Shown(&self.value))?,
+        }
+        write!(f, ": expected {}", self.variable.expected)?;
         match &self.reason.0 {
             Some(reason) => write!(f, " ({reason})"),
             None if self.value.to_str().is_none() => f.write_str(" (it is not UTF-8)"),

@@ -1,4 +1,5 @@
 use glue_net::EndpointId;
+use glue_security::NetworkKey;
 
 use super::*;
 
@@ -77,6 +78,9 @@ mod all {
             ("GLUE_DISCOVERY_RATE_TIMEOUT_MULTIPLIER", "3.5"),
             ("GLUE_MEMORY_BUDGET_BYTES", "50000000"),
             ("GLUE_CACHE", "site/#=1000, log"),
+            ("GLUE_NETWORK_KEY", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),
+            ("GLUE_IDENTITY_FILE", "/var/lib/lamp/identity"),
+            ("GLUE_TRUSTED_PEERS", "/etc/lamp/trusted"),
         ];
         assert!(vars.iter().map(|(name, _)| *name).eq(Settings::VARIABLES.iter().map(|v| v.name)));
         let expected = Settings {
@@ -91,6 +95,9 @@ mod all {
             discovery_timeout_multiplier: 3.5,
             memory_budget_bytes: 50_000_000,
             caches: vec![("site/#".to_owned(), Some(1_000)), ("log".to_owned(), None)],
+            network_key: Some(NetworkKey::from_bytes(std::array::from_fn(|n| u8::try_from(n).unwrap()))),
+            identity_file: Some("/var/lib/lamp/identity".into()),
+            trusted_peers: Some("/etc/lamp/trusted".into()),
         };
         assert_eq!(read_all(&vars), Ok(expected));
     }
@@ -374,13 +381,26 @@ mod errors {
         }
     }
 
+    #[test]
+    fn a_key_with_a_slip_is_not_shown() {
+        let nearly = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1";
+        for nearly in [nearly.to_owned(), format!("{nearly}g"), format!("{nearly}ff")] {
+            let text = refused("GLUE_NETWORK_KEY", &nearly);
+            assert!(text.starts_with("GLUE_NETWORK_KEY is no key: expected 32 bytes as base64"), "{text}");
+            assert!(!text.contains("0203"), "{text}");
+        }
+        let key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+        let shown = format!("{:?}", set("GLUE_NETWORK_KEY", key));
+        assert!(!shown.contains("0203") && !shown.contains("AAECAw") && !shown.contains("1, 2, 3"), "{shown}");
+    }
+
     #[cfg(unix)]
     #[test]
     fn text_that_is_not_utf_8_is_told() {
         use std::os::unix::ffi::OsStringExt;
 
         let bad = || OsString::from_vec(b"1\xff".to_vec());
-        for variable in Settings::VARIABLES {
+        for variable in Settings::VARIABLES.iter().filter(|variable| **variable != variables::NETWORK_KEY) {
             let (settings, _) = Settings::from_vars([(variable.name, bad())]);
             let expected = format!("{} is \"1\\xFF\": expected {} (it is not UTF-8)", variable.name, variable.expected);
             assert_eq!(settings.unwrap_err().to_string(), expected);
@@ -416,7 +436,7 @@ mod unknown_names {
             "GLUE_SEEDLING",
             "GLUE_LISTEN_PORT",
             "GLUE_DISCOVERY_RATE_TIMEOUT",
-            "GLUE_NETWORK_KEY",
+            "GLUE_KEYBOARD",
         ] {
             assert_eq!(warnings(&[given]), [format!("{given} is not known; README.md lists the variables")]);
         }

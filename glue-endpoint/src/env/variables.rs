@@ -17,7 +17,7 @@ pub struct Variable {
 pub(super) const PREFIX: &str = "GLUE_";
 
 /// Names that our tests and binaries read by themselves.
-pub(super) const OTHERS: &[&str] = &["GLUE_LOG", "GLUE_SEED", "GLUE_SEEDS"];
+pub(super) const OTHERS: &[&str] = &["GLUE_LOG", "GLUE_SEED", "GLUE_SEEDS", "GLUE_SIM_PRIVATE"];
 
 pub(super) const ALL: &[Variable] = &[
     NETWORK_ID,
@@ -31,6 +31,9 @@ pub(super) const ALL: &[Variable] = &[
     MULTIPLIER,
     MEMORY_BUDGET,
     CACHE,
+    NETWORK_KEY,
+    IDENTITY_FILE,
+    TRUSTED_PEERS,
 ];
 
 pub(super) const NETWORK_ID: Variable = Variable {
@@ -108,4 +111,25 @@ pub(super) const CACHE: Variable = Variable {
     default: "(none)",
     meaning: "Topics of others whose messages are kept for those who missed them.",
     expected: "patterns of topics, each with =BYTES or without, separated by commas",
+};
+
+pub(super) const NETWORK_KEY: Variable = Variable {
+    name: "GLUE_NETWORK_KEY",
+    default: "(none: everything is in the clear)",
+    meaning: "Makes the network private: only endpoints that have the same key are seen and heard, and nobody else reads.",
+    expected: "32 bytes as base64 (44 characters) or hexadecimal (64 digits), the same for all; simple-endpoint keygen makes one",
+};
+
+pub(super) const IDENTITY_FILE: Variable = Variable {
+    name: "GLUE_IDENTITY_FILE",
+    default: "(none: another identity at each start)",
+    meaning: "Where the secret key is kept by which members of a private network know the endpoint; made if there is none.",
+    expected: "the path of a file",
+};
+
+pub(super) const TRUSTED_PEERS: Variable = Variable {
+    name: "GLUE_TRUSTED_PEERS",
+    default: "(none: all who have the network key)",
+    meaning: "Which members of a private network are taken in, and what each may publish, subscribe to and cache; read again when it changes.",
+    expected: "the path of a file with a public key on each line",
 };

@@ -39,7 +39,10 @@ fn each_setter_sets_its_field_and_no_other() {
         .discovery_timeout_multiplier(3.5)
         .memory_budget_bytes(50_000_000)
         .cache("a", 7)
-        .cache("b", None);
+        .cache("b", None)
+        .network_key(NetworkKey::from_bytes([7; 32]))
+        .identity_file("identity")
+        .trusted_peers("trusted");
     let expected = Settings {
         network_id: NetworkId(7),
         endpoint_id: Some(EndpointId::from_integer(9)),
@@ -52,6 +55,9 @@ fn each_setter_sets_its_field_and_no_other() {
         discovery_timeout_multiplier: 3.5,
         memory_budget_bytes: 50_000_000,
         caches: vec![("a".to_owned(), Some(7)), ("b".to_owned(), None)],
+        network_key: Some(NetworkKey::from_bytes([7; 32])),
+        identity_file: Some("identity".into()),
+        trusted_peers: Some("trusted".into()),
     };
     assert_eq!(*builder.settings(), expected);
 }

@@ -185,7 +185,25 @@ impl<N: Driven> Driver<N> {
         result
     }
 
-    /// Sends now what calls in quick succession have gathered.
+    /// As [`Driver::call`], but sends nothing: the caller owes a [`Driver::flush`], which then sends for all calls since. Until
+    /// then it may leave with what other calls, arrivals or timers send.
+    ///
+    /// For who knows that more calls follow and when they end, where [`SocketConfig::gather`] could only guess.
+    pub fn gather<R>(&self, f: impl FnOnce(&mut N, Instant) -> R) -> R {
+        let shared = &self.0.shared;
+        shared.spoke.store(true, Ordering::Relaxed);
+        let mut core = shared.lock();
+        let now = core.now();
+        let result = f(&mut core.node, now);
+        let events = core.take_events();
+        drop(core);
+        if events && shared.deliver(Deliverer::Caller) == Outcome::Unfinished {
+            shared.leave_delivery();
+        }
+        result
+    }
+
+    /// Sends now what calls have gathered.
     pub fn flush(&self) {
         self.0.shared.flush();
     }

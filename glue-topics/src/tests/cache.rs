@@ -9,8 +9,8 @@ use super::{SECOND, World, contiguous, ms, peer};
 use crate::{Config, GapReason, History, Wish};
 
 /// Nodes of which some can not reach each other: what goes to those waits.
-struct Split {
-    world: World,
+pub(super) struct Split {
+    pub(super) world: World,
     cut: Vec<(usize, usize)>,
     waiting: Vec<(usize, usize, crate::Cargo)>,
     /// What the cache said to node 1, as it was written.
@@ -18,7 +18,7 @@ struct Split {
 }
 
 impl Split {
-    fn new(nodes: usize) -> Self {
+    pub(super) fn new(nodes: usize) -> Self {
         Self::with(nodes, &Config::default())
     }
 
@@ -44,7 +44,7 @@ impl Split {
     }
 
     /// A node is no more: the others forget it, and what it had under way.
-    fn die(&mut self, node: usize) {
+    pub(super) fn die(&mut self, node: usize) {
         for other in 0..self.world.nodes.len() {
             self.world.nodes[other].handle_peer_gone(peer(node));
         }
@@ -53,7 +53,7 @@ impl Split {
     }
 
     /// Lets time pass, in steps.
-    fn run(&mut self, time: Duration) {
+    pub(super) fn run(&mut self, time: Duration) {
         let end = self.world.now + time;
         while self.world.now < end {
             self.world.now = self.world.now + ms(10);
@@ -89,7 +89,7 @@ impl Split {
     }
 }
 
-fn encoded(cargo: &crate::Cargo, now: Instant) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn encoded(cargo: &crate::Cargo, now: Instant) -> (Vec<u8>, Vec<u8>) {
     let (mut head, mut body) = (Vec::new(), Chain::default());
     cargo.encode_head(now, &mut head);
     cargo.encode_body(0..cargo.body_len(), &mut body);

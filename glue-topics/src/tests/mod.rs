@@ -11,6 +11,7 @@ mod hostile;
 mod limits;
 mod order;
 mod patterns;
+mod permissions;
 mod presence;
 mod qos;
 mod runs;
@@ -36,7 +37,8 @@ pub(crate) fn ms(millis: u64) -> Duration {
 
 pub(crate) fn facts(node: usize, wire: Wire) -> PeerFacts {
     let id = EndpointId::from_integer(i64::try_from(node).unwrap());
-    PeerFacts { id, incarnation: LIFE, name: EndpointName::new(&format!("node-{node}")), wire }
+    let name = EndpointName::new(&format!("node-{node}"));
+    PeerFacts { id, incarnation: LIFE, name, wire, permissions: None }
 }
 
 pub(crate) fn topics(node: usize, config: Config) -> Topics {

@@ -54,6 +54,7 @@ pub fn publisher(topics: &[String], room: usize) -> Topics {
         incarnation: LIFE,
         name: EndpointName::new(name),
         wire: Wire::Native,
+        permissions: None,
     };
     let mut publisher = Topics::new(config, EndpointId::from_integer(1), LIFE, "publisher").expect("good settings");
     let mut subscriber =

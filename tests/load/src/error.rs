@@ -1,6 +1,6 @@
 //! Why a run failed.
 
-use glue_endpoint::{EnvError, PublishError, StartError, SubscribeError};
+use glue_endpoint::{EnvError, IdentityError, PublishError, StartError, SubscribeError};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoadError {
@@ -10,6 +10,8 @@ pub(crate) enum LoadError {
     Env(#[from] EnvError),
     #[error("the harness closed our standard output or input: {0}")]
     Harness(#[from] std::io::Error),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     #[error("only {found} of {expected} subscribers came in {seconds} s")]
     NoSubscribers { found: usize, expected: usize, seconds: u64 },
     #[error(transparent)]
@@ -21,7 +23,7 @@ pub(crate) enum LoadError {
     #[error("{count} pings were not answered")]
     Unanswered { count: u32 },
     #[error(
-        "usage: glue-load pub|sub|ping|pong|paced|osub|first|stop|tick|many|group|worker|crowd|member SIZE SECONDS"
+        "usage: glue-load pub|sub|ping|pong|paced|osub|first|stop|tick|many|private|junk|hurl|group|worker|crowd|member SIZE SECONDS"
     )]
     Usage,
     #[error("{name}={text} is not a number")]

@@ -13,6 +13,9 @@
 //! | `first` | | milliseconds from `T0` (environment, monotonic clock in ns) to the first message |
 //! | `stop` | flat out for thrice SECONDS, to eight processes that it starts; one of these is stopped by SIGSTOP for the second third | the goodput of the others, its own peak memory, what the stopped one missed |
 //! | `many` | flat out for SECONDS, alone and among 10,000 topics and 1,000 filters in turns, from and to processes that it starts | medians of what was received, and how far they are apart |
+//! | `private` | as `many`, without a network key and with one | as `many` |
+//! | `junk` | as `many`, a pair with a key; 100,000 datagrams of junk a second go elsewhere, or to the pair | as `many` |
+//! | `hurl` | such junk to `TARGETS`, for SECONDS | how many a second |
 //! | `group` | flat out for SECONDS, to a queue group of three processes that it starts | messages done a second |
 //! | `worker` | | such a member |
 //! | `crowd` | nothing: SIZE processes subscribe, and are left alone for SECONDS when all know all; in a network namespace of its own, with multicast on `lo` | what they use of the processor, and bytes on the loopback interface |
@@ -29,9 +32,11 @@ mod crowd;
 mod error;
 mod many;
 mod meter;
+mod private;
 mod report;
 mod roles;
 mod stop;
+mod turns;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -78,12 +83,15 @@ fn run() -> Result<(), LoadError> {
         filters: variable("FILTERS", 0)?,
     };
     let limit = match role.as_str() {
-        "crowd" | "member" | "many" => load.duration + CROWD_LIMIT,
+        "crowd" | "member" | "many" | "private" | "junk" => load.duration + CROWD_LIMIT,
         _ => LIMIT,
     };
     report::start_watchdog(limit);
     match role.as_str() {
         "many" => many::many(load),
+        "private" => private::private(load),
+        "junk" => private::junk(load),
+        "hurl" => private::hurl(load),
         "group" => many::group(load),
         "worker" => many::worker(),
         "crowd" => crowd::crowd(load),

@@ -1,7 +1,6 @@
 //! What company costs: one topic alone and among very many topics and filters, and a topic shared by a queue group.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
+use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use glue_endpoint::{CallbackSubscription, Endpoint, Publisher};
 
 use crate::error::LoadError;
 use crate::roles::{self, EXPIRY, STREAM, TYPE};
+use crate::turns::{Process, one_to_one, turns};
 use crate::{Load, clock};
 
 /// Publications of so many other topics, none of which is the stream.
@@ -31,26 +31,10 @@ pub(crate) fn other_filters(endpoint: &Endpoint, count: usize) -> Result<Vec<Cal
 /// Measures the stream alone, and among 10,000 topics and 1,000 filters, in turns; says what a subscriber received, and what
 /// both sides used of the processor, which on a busy machine tells more.
 pub(crate) fn many(load: Load) -> Result<(), LoadError> {
-    let (mut rates, mut costs) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-    for round in 0..ROUNDS {
-        // Who comes first changes, so that neither has the warmer machine.
-        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
-        for which in order {
-            let company = if which == 0 { ("0", "0") } else { ("10000", "1000") };
-            let (rate, cost) = run(load, company)?;
-            if let Some((rates, costs)) = rates.get_mut(which).zip(costs.get_mut(which)) {
-                rates.push(rate);
-                costs.push(cost);
-            }
-        }
-    }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{} B, medians of {ROUNDS} rounds, alone and among 10,000 topics and 1,000 filters:", load.size)?;
-    for (what, values) in [("messages a second", rates), ("ns of processor for each", costs)] {
-        let [alone, among] = values.map(median);
-        writeln!(out, "  {what}: {alone:.0} and {among:.0}, {:+.1} %", (among / alone - 1.0) * 100.0)?;
-    }
-    Ok(())
+    turns(load, "alone and among 10,000 topics and 1,000 filters", |which| {
+        let (topics, filters) = if which == 0 { ("0", "0") } else { ("10000", "1000") };
+        one_to_one(load, &[("TOPICS", topics)], &[("FILTERS", filters)])
+    })
 }
 
 /// Publishes flat out to a queue group of three processes, and says how many messages were done a second.
@@ -86,71 +70,5 @@ pub(crate) fn worker() -> Result<(), LoadError> {
     Ok(())
 }
 
-/// One publisher and one subscriber; returns what the subscriber received a second, and the nanoseconds of processor that
-/// both used for each message.
-fn run(load: Load, (topics, filters): (&str, &str)) -> Result<(f64, f64), LoadError> {
-    let (size, seconds) = (load.size.to_string(), load.duration.as_secs_f64().to_string());
-    let mut subscriber = Process::start(&["sub", &size, &seconds], &[("FILTERS", filters)])?;
-    let mut publisher = Process::start(&["pub", &size, &seconds], &[("TOPICS", topics)])?;
-    subscriber.line()?;
-    publisher.line()?;
-    // What else there is to be told is told before.
-    std::thread::sleep(Duration::from_millis(500));
-    publisher.go()?;
-    let (sent, received) = (publisher.line()?, subscriber.line()?);
-    let used = figure(&sent, "cpu")? + figure(&received, "cpu")?;
-    Ok((figure(&received, "rate")?, used / figure(&sent, "sent")? * 1e9))
-}
-
-/// A number of a line that another process has printed.
-fn figure(line: &str, name: &str) -> Result<f64, LoadError> {
-    let rest = line.split(&format!("\"{name}\":")).nth(1);
-    let text = rest.and_then(|rest| rest.split([',', '}']).next());
-    text.and_then(|text| text.parse().ok()).ok_or(LoadError::Child)
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
-}
-
-/// A process of ours that plays a role; killed when dropped.
-struct Process {
-    process: Child,
-    lines: BufReader<std::process::ChildStdout>,
-}
-
-impl Process {
-    /// All processes of a run meet on a network of their own.
-    fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Self, LoadError> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(arguments).envs(variables.iter().copied()).env("GLUE_NETWORK_ID", std::process::id().to_string());
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let lines = process.stdout.take().ok_or(LoadError::Child)?;
-        Ok(Self { process, lines: BufReader::new(lines) })
-    }
-
-    fn line(&mut self) -> Result<String, LoadError> {
-        let mut line = String::new();
-        self.lines.read_line(&mut line)?;
-        if line.is_empty() { Err(LoadError::Child) } else { Ok(line) }
-    }
-
-    fn go(&mut self) -> Result<(), LoadError> {
-        let stdin = self.process.stdin.as_mut().ok_or(LoadError::Child)?;
-        Ok(writeln!(stdin)?)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may be gone already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// At least five, an odd number.
-const ROUNDS: usize = 7;
 const MEMBERS: usize = 3;
 const GROUP: &str = "$share/load/load/stream";

@@ -126,7 +126,11 @@ impl Greedy {
         while let Some(change) = self.discovery.poll_event() {
             if let Change::PeerUp { peer, info } = change {
                 let (id, incarnation, address) = (info.id, info.incarnation, info.data);
-                self.transport.connect(now, peer, &Remote { id, name: info.name, incarnation, address, classic: None });
+                self.transport.connect(
+                    now,
+                    peer,
+                    &Remote { id, name: info.name, incarnation, address, classic: None, key: None },
+                );
                 self.peers.insert(peer, 0);
             }
         }
@@ -141,13 +145,13 @@ impl Node for Greedy {
 
     fn handle_datagram(&mut self, now: Instant, from: std::net::SocketAddr, datagram: Bytes) {
         match Datagram::decode(datagram.clone()) {
-            Ok(Datagram::Hello(hello)) => {
+            Ok(Datagram::Hello { hello, .. }) => {
                 let mut out = Vec::new();
                 Hello { credit: ENDLESS, window: ENDLESS, ..hello }.encode(&mut out);
                 self.transport.handle_native(now, from, out.into());
             }
             Ok(Datagram::Data { .. }) if self.greed == Greed::Deaf && self.has_asked => {}
-            Ok(Datagram::Data { .. }) => {
+            Ok(Datagram::Data { .. } | Datagram::PrivateData { .. }) => {
                 self.transport.handle_native(now, from, datagram);
             }
             Err(_) => {

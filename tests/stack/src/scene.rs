@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use glue_endpoint::{Config, Engine};
+use glue_endpoint::{Config, Credentials, Engine, Identity, NetworkKey, Random, Security};
 use glue_net::{EndpointId, Incarnation, Rng, WallClock};
 use glue_sim::{Context, DISCOVERY_GROUP, Link, Seeds, seeds};
 
@@ -36,6 +36,22 @@ pub fn rough(seed: u64) -> Link {
     Link::lossy(loss).latency(ms(1)).jitter(ms(2)).duplicate(0.05).reorder(0.1, ms(5))
 }
 
+/// Makes a member of the private network of all scenarios: of this id, in this life. `GLUE_SIM_PRIVATE` set to 1 makes every
+/// scenario private, so that each promise can be checked with a key as well.
+#[must_use]
+pub fn security(id: EndpointId, context: &Context) -> Security {
+    let key = NetworkKey::from_bytes([7; 32]);
+    let mut seed = [0; 32];
+    seed.iter_mut().zip(id.as_bytes()).for_each(|(to, from)| *to = *from);
+    let identity = Identity::from_seed(seed);
+    seed.iter_mut().rev().zip(context.seed.to_le_bytes()).for_each(|(to, from)| *to = from);
+    Security { credentials: Credentials { key, identity }, random: Random::new(seed) }
+}
+
+fn is_private() -> bool {
+    std::env::var_os("GLUE_SIM_PRIVATE").is_some_and(|value| value == "1")
+}
+
 /// An endpoint that announces itself to the group, and counts its lives. `set` changes its settings.
 ///
 /// # Panics
@@ -47,7 +63,9 @@ pub fn engine(id: EndpointId, context: &Context, set: impl FnOnce(Config) -> Con
     discovery.targets = vec![DISCOVERY_GROUP];
     discovery.data_port = context.data.port();
     let clock = WallClock::new(context.now, context.wall);
-    let config = set(Config::new(discovery));
+    let mut config = Config::new(discovery);
+    config.security = is_private().then(|| security(id, context));
+    let config = set(config);
     let mut engine = Engine::new(context.now, config, clock, &mut Rng::new(context.seed)).expect("good settings");
     engine.handle_interfaces(context.now, context.interfaces.clone());
     engine

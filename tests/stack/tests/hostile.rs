@@ -127,7 +127,7 @@ fn hand(net: &mut Mixed, ours: NodeId, from: SocketAddr, datagram: &[u8]) {
 /// A hello that says nothing new is no event: it is repeated until it is answered.
 fn is_known_hello(datagram: &Bytes) -> bool {
     use glue_net::wire::native::Datagram;
-    matches!(Datagram::decode(datagram.clone()), Ok(Datagram::Hello(_)))
+    matches!(Datagram::decode(datagram.clone()), Ok(Datagram::Hello { .. }))
 }
 
 fn assert_bounded(party: &mut Party) {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use glue_endpoint::{
-    ClashKind, DownReason, Endpoint, EndpointId, GapReason, Item, Notice, PublishError, Settings, SubscribeError,
+    ClashKind, DownReason, Endpoint, EndpointId, GapReason, Item, NetworkKey, Notice, PublishError, Settings,
+    SubscribeError,
 };
 use glue_net::Rng;
 use glue_stack::child::{self, Child};
@@ -385,4 +386,57 @@ fn count_threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
     names.filter(|name| name.starts_with("glue-")).count()
+}
+
+/// The file is written in place, by another file that takes its place, and wrongly.
+#[tokio::test]
+async fn a_revoked_peer_stops_within_a_second_of_the_file_s_change() {
+    let site = Site::new();
+    let private = |name: &str| site.multicast(name).network_key(NetworkKey::from_bytes([7; 32]));
+    let (b, c) = (Live::start(private("b")).await, Live::start(private("c")).await);
+    let line = |peer: &Live| format!("{} {}\n", peer.endpoint.public_key().unwrap(), peer.endpoint.name());
+    let path = std::env::temp_dir().join(format!("glue-trusted-{}", site.network()));
+    std::fs::write(&path, line(&b) + &line(&c)).unwrap();
+    let mut a = Live::start(private("a").trusted_peers(&path)).await;
+    let mut all = a.endpoint.subscribe("t", "ty").await.unwrap();
+    for peer in [&b, &c] {
+        let publisher = peer.endpoint.publisher("t", "ty").unwrap();
+        timeout(DEADLINE, publisher.wait_for_subscribers(1)).await.expect("it is met");
+    }
+    b.endpoint.publish("t", "ty", EXPIRY, "before").await.unwrap();
+    assert_eq!(next(&mut all).await.payload, "before");
+
+    let start = Instant::now();
+    std::fs::write(&path, line(&c)).unwrap();
+    a.notice(|notice| matches!(notice, Notice::PeerDown { name, reason: DownReason::Revoked, .. } if name == "b"))
+        .await;
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    b.endpoint.publish("t", "ty", EXPIRY, "after").await.unwrap();
+    c.endpoint.publish("t", "ty", EXPIRY, "still").await.unwrap();
+    assert_eq!(next(&mut all).await.payload, "still");
+
+    std::fs::write(&path, "nonsense").unwrap();
+    let refused = a.notice(|notice| matches!(notice, Notice::TrustRefused { .. })).await;
+    let Notice::TrustRefused { error } = refused else { panic!("{refused:?}") };
+    assert!(error.contains("line 1: \"nonsense\" is no public key"), "{error}");
+    let other = path.with_extension("new");
+    std::fs::write(&other, format!("{}* subscribe=t", line(&c))).unwrap();
+    std::fs::rename(&other, &path).unwrap();
+    a.up("b").await;
+    let told = {
+        let told = a.notice(|notice| matches!(notice, Notice::NotPermitted { topic, .. } if topic == "t"));
+        tokio::pin!(told);
+        // What it says before it has noticed that a new session began is lost.
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            tokio::select! {
+                told = &mut told => break told,
+                _ = ticks.tick() => b.endpoint.publish("t", "ty", EXPIRY, "not permitted").await.unwrap(),
+            }
+        }
+    };
+    assert!(matches!(told, Notice::NotPermitted { id, .. } if id == b.endpoint.id()));
+    c.endpoint.publish("t", "ty", EXPIRY, "at last").await.unwrap();
+    assert_eq!(next(&mut all).await.payload, "at last");
+    std::fs::remove_file(&path).unwrap();
 }

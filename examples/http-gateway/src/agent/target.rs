@@ -1,10 +1,13 @@
 //! The servers behind an agent.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{Uri, uri};
+
+use super::pool::Pool;
 
 /// A server behind an agent: `http://host:port`, or `h2c://host:port` for one that speaks HTTP/2 alone. A path in it
 /// comes before that of each request.
@@ -15,6 +18,7 @@ pub struct Target {
     base: String,
     http2: bool,
     is_up: AtomicBool,
+    pool: Arc<Pool>,
 }
 
 /// Why a text is no target.
@@ -36,19 +40,25 @@ impl FromStr for Target {
         };
         let authority = authority.filter(|authority| !authority.host().is_empty()).ok_or_else(refuse)?;
         let base = path_and_query.as_ref().map_or("", PathAndQuery::path).trim_end_matches('/').to_owned();
-        Ok(Self { authority, base, http2, is_up: AtomicBool::new(true) })
+        Ok(Self { authority, base, http2, is_up: AtomicBool::new(true), pool: Arc::default() })
     }
 }
 
 impl Target {
-    pub(super) fn uri(&self, target: &Uri) -> Result<Uri, http::Error> {
-        let rest = target.path_and_query().map_or("/", PathAndQuery::as_str);
-        let path = if self.base.is_empty() || rest == "*" {
-            PathAndQuery::try_from(rest)?
-        } else {
-            PathAndQuery::try_from(format!("{}{rest}", self.base))?
+    /// What a request for `target` asks the server for: a path, and with HTTP/2 all of it.
+    pub(super) fn uri(&self, target: &Uri, is_whole: bool) -> Result<Uri, http::Error> {
+        let path = match target.path_and_query() {
+            Some(path) if self.base.is_empty() || path == "*" => path.clone(),
+            path => PathAndQuery::try_from(format!("{}{}", self.base, path.map_or("/", PathAndQuery::as_str)))?,
         };
+        if !is_whole {
+            return Ok(path.into());
+        }
         uri::Builder::new().scheme(Scheme::HTTP).authority(self.authority.clone()).path_and_query(path).build()
+    }
+
+    pub(super) const fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     pub(super) const fn speaks_http2(&self) -> bool {
@@ -111,8 +121,9 @@ mod tests {
     #[test]
     fn path_and_query_pass_byte_for_byte() {
         let uri = "/a%2Fb//c?q=%20&q".parse().unwrap();
-        assert_eq!(target("http://h:1").uri(&uri).unwrap(), "http://h:1/a%2Fb//c?q=%20&q");
-        assert_eq!(target("http://h:1/base/").uri(&uri).unwrap(), "http://h:1/base/a%2Fb//c?q=%20&q");
+        assert_eq!(target("http://h:1").uri(&uri, false).unwrap(), "/a%2Fb//c?q=%20&q");
+        assert_eq!(target("http://h:1/base/").uri(&uri, true).unwrap(), "http://h:1/base/a%2Fb//c?q=%20&q");
+        assert_eq!(target("http://h:1/base").uri(&"*".parse().unwrap(), false).unwrap(), "*");
         assert_eq!(target("http://[::1]").address(), ("::1", 80));
     }
 

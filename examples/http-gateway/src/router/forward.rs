@@ -1,15 +1,14 @@
 //! From a client's request to its answer: choose, pass on, and try again where that does no harm.
 
 use std::borrow::Cow;
-use std::pin::Pin;
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{COOKIE, HOST, HeaderValue, SET_COOKIE};
 use http::{Request, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::SemaphorePermit;
@@ -22,77 +21,52 @@ use super::problem::Problem;
 use super::record::Record;
 use super::registry::Wanted;
 use super::request::{self, BodyLimits, Fate, RequestBody};
+use super::response::{Answer, ResponseBody, Source, answer};
+use super::visit::Visit;
 use super::{Inner, Router, seconds};
-use crate::body::{BodyError, Incoming};
-use crate::headers::{self, Origin};
+use crate::headers;
 use crate::outgoing::{Opening, opening};
-use crate::relay::{Kept, object_name};
+use crate::relay::{Kept, Relay, object_name};
 use crate::tunnel;
 use crate::wire::{RequestHead, ResponseHead};
 
-/// What a client gets: of a worker, or of the router itself.
-#[derive(Debug)]
-pub struct ResponseBody {
-    from: Source,
-    record: Record,
-}
-
-#[derive(Debug)]
-enum Source {
-    /// It arrives over glue.
-    Worker(Incoming),
-    /// It is here.
-    Router(Full<Bytes>),
-}
-
 impl Router {
     /// Passes a request on, and returns what a worker answers, or a problem.
-    pub(crate) async fn handle(
-        &self,
+    ///
+    /// What is known at once is worked out before there is a future, which else would be moved about with room for it.
+    pub(crate) fn handle(
+        self,
         mut request: Request<hyper::body::Incoming>,
-        origin: Origin,
-    ) -> Response<ResponseBody> {
-        let inner = &self.inner;
+        visit: Arc<Visit>,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
         let upgrade = request.extensions_mut().remove::<OnUpgrade>();
         let version = request.version();
         let (parts, body) = request.into_parts();
-        let (body, fate) = RequestBody::new(body, inner.body_limits());
-        let mut record = Record::new(&inner.metrics, inner.log.as_ref(), Arc::clone(&fate));
-        record.request(origin, &parts.method, &parts.uri, version);
-        let head = request::head(parts, origin, inner.config.timeout());
+        visit.handle_head(version, body.is_end_stream());
+        let (body, fate) = RequestBody::new(body, self.inner.body_limits(), Arc::clone(&visit));
+        let mut record = Record::new(&self.inner.metrics, self.inner.log.as_ref(), Arc::clone(&fate));
+        record.request(&visit.origin, &parts.method, &parts.uri, version);
+        let head = request::head(parts, &visit.origin, self.inner.config.timeout());
         let id = head.as_ref().ok().and_then(|head| head.headers.get(headers::REQUEST_ID).cloned());
-        let text = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-");
-        record.set_id(text);
-        let result = match head {
-            Ok(_) if body.is_too_large() => Err(Problem::BodyTooLarge),
-            Ok(head) => Job { inner, head, fate, upgrade }.run(body).await,
-            Err(problem) => Err(problem),
-        };
-        let (worker, mut response) = match result {
-            Ok(answer) => (Some(answer.worker), answer.response),
-            Err(problem) => (None, problem.response(text).map(Source::Router)),
-        };
-        record.answer(worker, response.status());
-        headers::add_via(response.headers_mut(), version);
-        if let Some(id) = id {
-            response.headers_mut().entry(headers::REQUEST_ID).or_insert(id);
+        let head = head.and_then(|head| if body.is_too_large() { Err(Problem::BodyTooLarge) } else { Ok(head) });
+        let job = head.map(|head| Job { inner: self.inner, head, fate, upgrade, visit: Arc::clone(&visit) });
+        async move {
+            let result = match job {
+                Ok(mut job) => job.run(body).await,
+                Err(problem) => Err(problem),
+            };
+            Ok(answer(result, record, visit, id, version))
         }
-        response.map(|from| ResponseBody { from, record })
     }
 }
 
-/// What a worker answered.
-struct Answer {
-    worker: String,
-    response: Response<Source>,
-}
-
 /// A request on its way.
-struct Job<'a> {
-    inner: &'a Arc<Inner>,
+struct Job {
+    inner: Arc<Inner>,
     head: RequestHead,
     fate: Arc<Fate>,
     upgrade: Option<OnUpgrade>,
+    visit: Arc<Visit>,
 }
 
 /// What was tried in vain.
@@ -103,11 +77,11 @@ struct Tries {
     refused: Option<Instant>,
 }
 
-impl Job<'_> {
-    async fn run(mut self, body: RequestBody) -> Result<Answer, Problem> {
+impl Job {
+    async fn run(&mut self, body: RequestBody) -> Result<Answer, Problem> {
         let deadline = Instant::now() + Duration::from_millis(self.head.patience_ms);
         let mut body = Some(body);
-        let begun = timeout_at(deadline, self.begin(&mut body)).await;
+        let begun = self.visit.until(deadline, pin!(self.begin(&mut body))).await;
         let (exchange, head) = begun.unwrap_or(Err(Problem::Deadline))?;
         let worker = exchange.worker().to_owned();
         let cookie = self.cookie_for(&worker);
@@ -132,13 +106,16 @@ impl Job<'_> {
             let taken = self.choose().await?;
             // A deadline of the worker's own holds for it alone: the next one has another.
             let own = Duration::from_millis(taken.0.announcement.timeout_ms);
-            if let Some(kept) = self.store(&taken, &mut first, body).await? {
-                stored = Some(Arc::new(kept));
+            if self.wants_store(&first)
+                && let Some(body) = body.take()
+            {
+                // It takes room, and is rare.
+                stored = Some(Arc::new(Box::pin(self.store(&taken, &mut first, body)).await?));
             }
             let exchange = Exchange::new(taken, self.inner.packing, self.inner.relay.as_ref());
             let Some(mut exchange) = exchange else { return Err(Problem::NoWorker) };
             exchange.keep(stored.as_ref());
-            let attempt = self.attempt(exchange, &first, body);
+            let attempt = pin!(self.attempt(exchange, &first, body));
             let result = if own.is_zero() {
                 attempt.await
             } else {
@@ -187,24 +164,20 @@ impl Job<'_> {
         opening(Pin::new(body)).await.map_err(|_| self.fate.problem().unwrap_or(Problem::Malformed("the body")))
     }
 
-    /// Puts a large body into the store, if there is one; then only its name is sent.
-    async fn store(
-        &self,
-        taken: &Taken,
-        first: &mut Opening,
-        body: &mut Option<RequestBody>,
-    ) -> Result<Option<Kept>, Problem> {
-        let Some(relay) = &self.inner.relay else { return Ok(None) };
-        if first.relay || self.head.upgrade || !relay.wants(headers::content_length(&self.head.headers)) {
-            return Ok(None);
-        }
-        let Some(mut body) = body.take() else { return Ok(None) };
+    fn wants_store(&self, first: &Opening) -> bool {
+        let wanted = |relay: &Relay| relay.wants(headers::content_length(&self.head.headers));
+        !first.relay && !self.head.upgrade && self.inner.relay.as_ref().is_some_and(wanted)
+    }
+
+    /// Puts a large body into the store; then only its name is sent.
+    async fn store(&self, taken: &Taken, first: &mut Opening, mut body: RequestBody) -> Result<Kept, Problem> {
+        let relay = self.inner.relay.as_ref().ok_or(Problem::Store)?;
         let name = object_name(&taken.0.announcement.id, &self.inner.name, "request");
         let kept = Kept::new(relay.clone(), name);
         let put = relay.put(&kept.name, std::mem::take(first), Pin::new(&mut body)).await;
         put.map_err(|_| self.fate.problem().unwrap_or(Problem::Store))?;
         *first = Opening::stored(&kept.name);
-        Ok(Some(kept))
+        Ok(kept)
     }
 
     async fn attempt(
@@ -337,42 +310,6 @@ impl From<Failure> for Problem {
             Failure::Refused => Self::Busy,
             Failure::Failed => Self::WorkerFailed,
             Failure::Nonsense => Self::Nonsense,
-        }
-    }
-}
-
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        let polled = match &mut this.from {
-            Source::Worker(body) => Pin::new(body).poll_frame(cx),
-            Source::Router(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-        };
-        match &polled {
-            Poll::Ready(Some(Ok(frame))) => {
-                this.record.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
-            }
-            Poll::Ready(None) => this.record.is_whole = true,
-            _ => {}
-        }
-        this.record.is_whole |= this.is_end_stream();
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.from {
-            Source::Worker(body) => body.is_end_stream(),
-            Source::Router(body) => body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.from {
-            Source::Worker(body) => body.size_hint(),
-            Source::Router(body) => body.size_hint(),
         }
     }
 }

@@ -10,8 +10,11 @@ mod problem;
 mod record;
 mod registry;
 mod request;
+mod response;
 mod serve;
 mod tls;
+mod visit;
+mod watched;
 mod workers;
 
 use std::sync::Arc;
@@ -22,11 +25,11 @@ use serde::Deserialize;
 use tokio::sync::Notify;
 
 pub use self::admin::Admin;
-pub use self::forward::ResponseBody;
 pub use self::group::Strategy;
 use self::metrics::Metrics;
 use self::record::AccessLog;
 use self::registry::Registry;
+pub use self::response::ResponseBody;
 pub use self::serve::{Listening, Server};
 pub use self::tls::{TlsError, TlsFiles};
 use self::workers::Workers;
@@ -60,7 +63,8 @@ pub struct RouterConfig {
     pub body_stall_seconds: f64,
     /// The largest head of a request, in bytes. Default 64 KiB; at least 8 KiB. Beyond: 431.
     pub max_header_bytes: usize,
-    /// How long a head may take to arrive, in seconds. Default 10. Beyond, the connection is closed.
+    /// How long a head may take to arrive, in seconds. Default 10. Beyond: 408. A connection on which nothing of a request
+    /// comes for so long is closed.
     pub header_seconds: f64,
     /// Writes a line of JSON to standard output for each request. Default: no.
     pub access_log: bool,

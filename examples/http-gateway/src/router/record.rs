@@ -75,10 +75,10 @@ impl Record {
         }
     }
 
-    pub(crate) fn request(&mut self, origin: Origin, method: &Method, target: &Uri, version: Version) {
+    pub(crate) fn request(&mut self, origin: &Origin, method: &Method, target: &Uri, version: Version) {
         if self.log.is_some() {
             let (method, target, id) = (method.clone(), target.clone(), String::new());
-            self.line = Some(Box::new(Line { origin, method, target, version, id }));
+            self.line = Some(Box::new(Line { origin: origin.clone(), method, target, version, id }));
         }
     }
 

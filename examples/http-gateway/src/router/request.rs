@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use super::problem::Problem;
+use super::visit::Visit;
 use crate::headers::{self, Origin};
 use crate::wire::RequestHead;
 
@@ -20,7 +21,7 @@ use crate::wire::RequestHead;
 ///
 /// # Errors
 /// The [`Problem`] of a request that no worker may see.
-pub(crate) fn head(parts: Parts, origin: Origin, patience: Duration) -> Result<RequestHead, Problem> {
+pub(crate) fn head(parts: Parts, origin: &Origin, patience: Duration) -> Result<RequestHead, Problem> {
     let Parts { method, uri, version, headers: mut fields, .. } = parts;
     if method == Method::CONNECT {
         return Err(Problem::NotImplemented);
@@ -69,19 +70,26 @@ fn asked_patience(headers: &HeaderMap) -> Result<Option<Duration>, Problem> {
 /// Every request has an id, and a trace that it belongs to.
 fn identify(headers: &mut HeaderMap) {
     if !headers.contains_key(headers::REQUEST_ID) {
-        headers.insert(headers::REQUEST_ID, hex(&[random()]));
+        insert(headers, headers::REQUEST_ID, &hex(random()));
     }
     if !headers.contains_key(headers::TRACEPARENT) {
-        let [high, low, parent] = [random(), random(), random()];
-        if let Ok(trace) = HeaderValue::from_str(&format!("00-{high:016x}{low:016x}-{parent:016x}-01")) {
-            headers.insert(headers::TRACEPARENT, trace);
-        }
+        let (trace, parent) = ([hex(random()), hex(random())], hex(random()));
+        let text = [b"00-", trace.as_flattened(), b"-", &parent, b"-01"].concat();
+        insert(headers, headers::TRACEPARENT, &text);
     }
 }
 
-fn hex(words: &[u64]) -> HeaderValue {
-    let text: String = words.iter().map(|word| format!("{word:016x}")).collect();
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("0"))
+fn insert(headers: &mut HeaderMap, name: HeaderName, text: &[u8]) {
+    if let Ok(value) = HeaderValue::from_bytes(text) {
+        headers.insert(name, value);
+    }
+}
+
+fn hex(word: u64) -> [u8; 16] {
+    std::array::from_fn(|at| {
+        let digit = (word >> (60 - 4 * at) & 0xf) as u8;
+        if digit < 10 { b'0' + digit } else { b'a' + digit - 10 }
+    })
 }
 
 /// Unique enough for ids: never zero, seeded by the system.
@@ -97,6 +105,7 @@ pub(crate) struct RequestBody {
     seen: u64,
     stalled: Option<Pin<Box<Sleep>>>,
     fate: Arc<Fate>,
+    visit: Arc<Visit>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -139,9 +148,9 @@ impl Fate {
 pub(crate) struct BodyFailure;
 
 impl RequestBody {
-    pub(crate) fn new(body: hyper::body::Incoming, limits: BodyLimits) -> (Self, Arc<Fate>) {
+    pub(crate) fn new(body: hyper::body::Incoming, limits: BodyLimits, visit: Arc<Visit>) -> (Self, Arc<Fate>) {
         let fate = Arc::new(Fate::default());
-        (Self { body, limits, seen: 0, stalled: None, fate: Arc::clone(&fate) }, fate)
+        (Self { body, limits, seen: 0, stalled: None, fate: Arc::clone(&fate), visit }, fate)
     }
 
     /// Whether the head already tells that it is too large.
@@ -172,6 +181,9 @@ impl Body for RequestBody {
             }
         };
         self.stalled = None;
+        if self.body.is_end_stream() || frame.is_none() {
+            self.visit.handle_body();
+        }
         let Some(frame) = frame else { return Poll::Ready(None) };
         let Ok(frame) = frame else { return Poll::Ready(Some(Err(self.fate.set(BROKEN)))) };
         self.seen += frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -234,6 +246,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         identify(&mut headers);
         assert_eq!(headers[headers::REQUEST_ID].len(), 16);
+        assert_eq!(hex(0x0123_4567_89ab_cdef), *b"0123456789abcdef");
         assert_eq!(headers[headers::TRACEPARENT].len(), 55);
         let before = headers.clone();
         identify(&mut headers);

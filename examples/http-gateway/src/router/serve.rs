@@ -9,11 +9,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::tls::{HANDSHAKE, Tls, TlsError, TlsFiles, late};
+use super::visit::Visit;
+use super::watched::{Socket, Watched};
 use super::{Router, RouterConfig, seconds};
 use crate::headers::Origin;
 
@@ -131,7 +133,8 @@ impl Door {
         };
         metrics.connections.inc();
         let acceptor = self.tls.as_ref().map(|tls| tls.acceptor());
-        let origin = Origin { address: from.ip().to_canonical(), is_tls: acceptor.is_some() };
+        let address = from.ip().to_canonical();
+        let origin = Origin::new(address, acceptor.is_some());
         let (router, http) = (self.router.clone(), self.http.clone());
         tokio::spawn(async move {
             let served = match acceptor {
@@ -143,7 +146,7 @@ impl Door {
                 },
             };
             if let Err(error) = served {
-                tracing::debug!("connection of {}: {error}", origin.address);
+                tracing::debug!("connection of {address}: {error}");
             }
             metrics.connections.dec();
             drop(place);
@@ -151,27 +154,24 @@ impl Door {
     }
 }
 
-async fn serve<I>(
-    io: I,
+async fn serve<S: Socket>(
+    socket: S,
     http: &Builder<TokioExecutor>,
     router: Router,
     origin: Origin,
     watcher: Watcher,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(move |request| {
-        let router = router.clone();
-        async move { Ok::<_, std::convert::Infallible>(router.handle(request, origin).await) }
-    });
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let visit = Arc::new(Visit::new(origin));
+    let io = Watched::new(socket, Arc::clone(&visit), seconds(router.inner.config.header_seconds));
+    let service = service_fn(move |request| router.clone().handle(request, Arc::clone(&visit)));
     watcher.watch(http.serve_connection_with_upgrades(TokioIo::new(io), service).into_owned()).await
 }
 
 fn builder(config: &RouterConfig) -> Builder<TokioExecutor> {
     let mut http = Builder::new(TokioExecutor::new());
     let most = config.max_header_bytes.max(LEAST_HEADER_BYTES);
-    http.http1().timer(TokioTimer::new()).header_read_timeout(seconds(config.header_seconds)).max_buf_size(most);
+    // How long heads take is watched at the socket: hyper sets a timer for each, and closes without an answer.
+    http.http1().header_read_timeout(None).max_buf_size(most);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS)

@@ -10,13 +10,13 @@ use tokio::sync::Notify;
 use super::member::{Load, Member};
 use super::registry::Registry;
 use crate::announcement::Announcement;
-use crate::link::{Link, names};
+use crate::link::{Departure, Link, names};
 use crate::wire::Frame;
 
 /// The links to all workers that hold a token, whether they have announced themselves or not.
 #[derive(Debug)]
 pub(super) struct Workers {
-    endpoint: Endpoint,
+    departure: Arc<Departure>,
     /// Our own.
     name: String,
     links: Mutex<HashMap<String, Arc<Known>>>,
@@ -33,7 +33,8 @@ struct Known {
 
 impl Workers {
     pub(super) fn new(endpoint: Endpoint, name: String, registry: Arc<Registry>, changed: Arc<Notify>) -> Self {
-        Self { endpoint, name, links: Mutex::default(), registry, changed }
+        let departure = Departure::new(endpoint);
+        Self { departure, name, links: Mutex::default(), registry, changed }
     }
 
     /// Follows who holds a worker's token.
@@ -47,7 +48,7 @@ impl Workers {
     }
 
     fn meet(self: &Arc<Self>, worker: &str, endpoint_name: &str) {
-        let Ok(link) = Link::new(&self.endpoint, &names::down(worker, &self.name)) else { return };
+        let Ok(link) = Link::new(&self.departure, &names::down(worker, &self.name)) else { return };
         let known = Arc::new(Known { link: Arc::clone(&link), endpoint_name: endpoint_name.to_owned() });
         if let Some(before) = self.links().insert(worker.to_owned(), known) {
             before.link.close();

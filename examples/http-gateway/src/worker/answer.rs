@@ -139,7 +139,8 @@ impl Call {
             // A service that is a client itself has an upgrade of its own to offer.
             let upgrade = parts.extensions.remove::<OnUpgrade>().or(asked.upgrade);
             let Some(upgrade) = upgrade else { return Outcome::Failed };
-            return self.tunnel(head, upgrade).await;
+            // Its future would take room in that of every request.
+            return Box::pin(self.tunnel(head, upgrade)).await;
         }
         let length = body.size_hint().exact();
         let mut body = pin!(body);

@@ -1,6 +1,7 @@
 //! Clients and workers that break the rules.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use http_body_util::{BodyExt, Full};
 use http_gateway::{Incoming, RouterConfig, Transfer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::common::{World, client, full, service, within};
 
@@ -40,6 +41,15 @@ async fn raw(address: SocketAddr, request: &[u8]) -> String {
     let _ = stream.write_all(request).await;
     let _ = within(stream.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Reads until this has come.
+async fn read_until(stream: &mut TcpStream, end: &str) {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(end) {
+        let byte = within(stream.read_u8()).await;
+        read.push(byte.unwrap_or_else(|error| panic!("{error} after {}", String::from_utf8_lossy(&read))));
+    }
 }
 
 fn statuses(answer: &str) -> Vec<&str> {
@@ -125,14 +135,26 @@ async fn who_dawdles_is_cut_off_and_who_goes_leaves_nothing() {
     let mut config = RouterConfig::default();
     config.header_seconds = 0.3;
     config.body_stall_seconds = 0.3;
-    config.max_connections = 20;
+    config.max_connections = 4;
     let world = World::with(config, Transfer::default()).await;
     let (_seen, answer) = reader();
     let (_endpoint, serving) = world.worker("a", service(answer)).await;
     let address = world.listening.address();
     // A head that does not end.
-    let slow = raw(address, b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow").await;
-    assert!(matches!(statuses(&slow)[..], [] | ["408"]), "{slow}");
+    for begun in ["GET / HTTP/1.1\r\nHost: a\r\nX-Slow", "G", "PRI * HTTP/2.0\r\n\r\nSM"] {
+        let slow = raw(address, begun.as_bytes()).await;
+        assert_eq!(statuses(&slow), ["408"], "{begun:?}: {slow}");
+    }
+    // The second head of a connection, and one that began before the first answer.
+    let first = "GET /first HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut second = TcpStream::connect(address).await.unwrap();
+    second.write_all(first.as_bytes()).await.unwrap();
+    read_until(&mut second, "GET /first ").await;
+    second.write_all(b"GET /second HTTP/1.1\r\nHo").await.unwrap();
+    read_until(&mut second, "\"status\":408").await;
+    // One that begins nothing is closed without a word.
+    assert_eq!(raw(address, b"").await, "");
+    assert_eq!(statuses(&raw(address, first.as_bytes()).await), ["200"]);
     // A body that does not go on.
     let stalled = raw(address, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nbegun").await;
     assert_eq!(statuses(&stalled), ["408"], "{stalled}");
@@ -143,7 +165,7 @@ async fn who_dawdles_is_cut_off_and_who_goes_leaves_nothing() {
     let mut rest = Vec::new();
     within(half.read_to_end(&mut rest)).await.unwrap();
     let rest = String::from_utf8_lossy(&rest);
-    assert!(matches!(statuses(&rest)[..], [] | ["400"]), "{rest}");
+    assert_eq!(statuses(&rest), ["400"], "{rest}");
     // More connections than there may be.
     let mut idle = Vec::new();
     let refused = within(async {
@@ -168,6 +190,54 @@ async fn who_dawdles_is_cut_off_and_who_goes_leaves_nothing() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_closes_its_half_gets_its_answer_and_who_is_gone_is_noticed() {
+    let world = World::new().await;
+    let (begun, mut begins) = mpsc::unbounded_channel();
+    let (dropped, mut drops) = mpsc::unbounded_channel();
+    let release = Arc::new(Notify::new());
+    let hold = Arc::clone(&release);
+    let answer = move |_: Request<Incoming>| {
+        let (hold, begun, dropped) = (Arc::clone(&hold), begun.clone(), Gone(dropped.clone()));
+        async move {
+            begun.send(()).unwrap();
+            hold.notified().await;
+            std::mem::forget(dropped);
+            Response::new(full("waited"))
+        }
+    };
+    let _worker = world.worker("a", service(answer)).await;
+    let address = world.listening.address();
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    // It sends no more, and reads. What is not final is no answer.
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(request).await.unwrap();
+    half.shutdown().await.unwrap();
+    within(begins.recv()).await.unwrap();
+    read_until(&mut half, "100 Continue").await;
+    release.notify_one();
+    let mut rest = Vec::new();
+    within(half.read_to_end(&mut rest)).await.unwrap();
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(statuses(&rest) == ["200"] && rest.ends_with("waited"), "{rest}");
+    // It has closed both halves: nobody works for it any more.
+    let mut gone = TcpStream::connect(address).await.unwrap();
+    gone.write_all(request).await.unwrap();
+    within(begins.recv()).await.unwrap();
+    assert!(drops.try_recv().is_err(), "it gave up although its client waits");
+    drop(gone);
+    within(drops.recv()).await.unwrap();
+}
+
+/// Tells when it is dropped.
+struct Gone(mpsc::UnboundedSender<()>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        let _ = self.0.send(());
+    }
 }
 
 /// A worker of another make, which answers each head with these frames.

@@ -9,3 +9,5 @@ mod fidelity;
 mod hostile;
 mod operations;
 mod processes;
+#[cfg(feature = "s3")]
+mod s3;

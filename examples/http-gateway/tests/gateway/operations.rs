@@ -9,7 +9,10 @@ use http_body_util::{BodyExt, Full};
 use http_gateway::{
     Admin, Announcement, Compress, Incoming, Launched, RelayConfig, RouterConfig, Server, TlsFiles, Transfer, Worker,
 };
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 use crate::common::{World, full, pattern, service, within};
 
@@ -69,10 +72,10 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// A directory that goes with the test.
-struct Directory(PathBuf);
+pub(crate) struct Directory(pub(crate) PathBuf);
 
 impl Directory {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("http-gateway-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -99,22 +102,37 @@ impl Drop for Directory {
 }
 
 /// A client that trusts this certificate alone.
-async fn get_by_tls(world: &World, address: std::net::SocketAddr, name: &str) -> Option<String> {
+async fn connect_by_tls(address: std::net::SocketAddr, name: &str, protocol: &[u8]) -> Option<TlsStream<TcpStream>> {
     use rustls::pki_types::pem::PemObject;
     let mut roots = rustls::RootCertStore::empty();
     let certificate = rustls::pki_types::CertificateDer::from_pem_file(fixture(&format!("{name}.crt"))).unwrap();
     roots.add(certificate).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_root_certificates(roots).with_no_client_auth();
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let stream = TcpStream::connect(address).await.unwrap();
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let mut stream = within(connector.connect(name.to_owned().try_into().unwrap(), stream)).await.ok()?;
+    within(connector.connect(name.to_owned().try_into().unwrap(), stream)).await.ok()
+}
+
+async fn get_by_tls(world: &World, address: std::net::SocketAddr, name: &str) -> Option<String> {
+    let mut stream = connect_by_tls(address, name, b"http/1.1").await?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
     within(stream.read_to_string(&mut answer)).await.unwrap();
     assert!(world.router.workers() == 0, "the answer is of the router");
     Some(answer)
+}
+
+async fn get_by_http2_and_tls(address: std::net::SocketAddr, name: &str) -> Response<hyper::body::Incoming> {
+    let stream = connect_by_tls(address, name, b"h2").await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = within(handshake).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("https://{name}/")).body(full("")).unwrap();
+    within(sender.send_request(request)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,6 +155,8 @@ async fn a_certificate_that_changes_is_served_without_a_restart() {
     assert!(get_by_tls(&world, listening.address(), "one").await.is_some());
     install("two");
     within(async { while get_by_tls(&world, listening.address(), "two").await.is_none() {} }).await;
+    let response = get_by_http2_and_tls(listening.address(), "two").await;
+    assert_eq!((response.version(), response.status().as_u16()), (http::Version::HTTP_2, 503));
     assert!(
         Server::new(world.router.clone()).tls(TlsFiles { cert: files.key.clone(), key: files.cert.clone() }).is_err()
     );
@@ -189,8 +209,15 @@ async fn packed_and_cut_bodies_are_the_same_at_the_end() {
     assert!(bytes < 500_000, "{bytes} bytes for a mebibyte that packs well");
 }
 
+/// Half of the body comes back: a large response to a larger request.
 #[cfg(feature = "storage-relay")]
-async fn post_and_get_half(world: &World, size: usize) {
+pub(crate) async fn halve(request: Request<Incoming>) -> Response<Full<bytes::Bytes>> {
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    Response::new(Full::new(body.slice(..body.len() / 2)))
+}
+
+#[cfg(feature = "storage-relay")]
+pub(crate) async fn post_and_get_half(world: &World, size: usize) {
     let sent = pattern(size, 1);
     let request = Request::post(world.url("/")).body(Full::new(sent.clone())).unwrap();
     let back = within(world.send(request).await.into_body().collect()).await.unwrap().to_bytes();
@@ -210,11 +237,6 @@ async fn large_bodies_go_by_way_of_the_store_and_leave_nothing_there() {
     transfer.relay = Some(relay.clone());
     let world = World::with(RouterConfig::default(), transfer.clone()).await;
     let endpoint = world.another_endpoint().await;
-    // Half of the body comes back: a large response to a larger request.
-    let halve = |request: Request<Incoming>| async move {
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        Response::new(Full::new(body.slice(..body.len() / 2)))
-    };
     let worker = Worker::new(endpoint.clone(), Announcement::new("agent01")).transfer(transfer.clone());
     let serving = worker.serve(service(halve)).await.unwrap();
     within(world.router.wait_for_workers(1)).await;
