@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use glue_discovery::{DownReason, PeerInfo, Wire};
-use glue_net::{Instant, PeerId};
+use glue_net::{EndpointId, Instant, PeerId};
 use glue_security::PublicKey;
 use glue_topics::{EndpointName, PeerFacts, Permissions};
 use glue_transport::Remote;
@@ -165,6 +165,7 @@ impl Engine {
     }
 
     fn welcome(&mut self, now: Instant, peer: PeerId, info: &PeerInfo) {
+        self.forget_other_lives(peer, info.id);
         self.transport.connect(now, peer, &remote(info));
         self.roster.park(peer, None);
         if let Some(entry) = self.roster.peers.get_mut(&peer) {
@@ -176,6 +177,13 @@ impl Engine {
             self.roster.peers.insert(peer, entry);
             self.topics.handle_peer_up(peer, &self.facts(info));
         }
+    }
+
+    /// An endpoint that is here does not come back in a life that was out of reach.
+    fn forget_other_lives(&mut self, peer: PeerId, id: EndpointId) {
+        let parked = self.roster.parked.iter().map(|(_, parked)| *parked).filter(|parked| *parked != peer);
+        let others = parked.filter(|parked| self.roster.info(*parked).is_some_and(|info| info.id == id));
+        others.collect::<Vec<_>>().into_iter().for_each(|other| self.forget(other));
     }
 
     /// Nothing was heard of the peer for a while. What is queued for it waits; if it comes back, all goes on.

@@ -6,51 +6,39 @@
 
 use std::collections::BTreeMap;
 
-use glue_net::{EndpointId, Incarnation};
-
-use crate::name::TopicName;
 use crate::subscriptions::SubscriptionId;
-
-type Place = (EndpointId, TopicName);
+use crate::tracks::Life;
 
 /// The next number of each subscription, by source.
 #[derive(Debug, Default)]
 pub(crate) struct Cursors {
-    sources: BTreeMap<Place, Cursor>,
+    sources: BTreeMap<Life, Cursor>,
     /// By age: the oldest goes first.
-    ages: BTreeMap<u64, Place>,
+    ages: BTreeMap<u64, Life>,
     last_age: u64,
 }
 
 #[derive(Debug)]
 struct Cursor {
-    incarnation: Incarnation,
     age: u64,
     next: BTreeMap<SubscriptionId, u64>,
 }
 
 impl Cursors {
     /// The first number that a subscription did not get yet.
-    pub(crate) fn next(&self, place: &Place, incarnation: Incarnation, id: SubscriptionId) -> u64 {
-        let known = self.sources.get(place).filter(|known| known.incarnation == incarnation);
-        known.and_then(|known| known.next.get(&id)).copied().unwrap_or(0)
+    pub(crate) fn next(&self, life: &Life, id: SubscriptionId) -> u64 {
+        self.sources.get(life).and_then(|known| known.next.get(&id)).copied().unwrap_or(0)
     }
 
     /// Writes down where subscriptions are, of at most `max` sources. Returns how many were forgotten for it.
-    pub(crate) fn set(
-        &mut self,
-        place: Place,
-        incarnation: Incarnation,
-        next: BTreeMap<SubscriptionId, u64>,
-        max: usize,
-    ) -> u64 {
-        if let Some(old) = self.sources.get(&place) {
+    pub(crate) fn set(&mut self, life: Life, next: BTreeMap<SubscriptionId, u64>, max: usize) -> u64 {
+        if let Some(old) = self.sources.get(&life) {
             self.ages.remove(&old.age);
         }
         self.last_age += 1;
         let age = self.last_age;
-        self.ages.insert(age, place.clone());
-        self.sources.insert(place, Cursor { incarnation, age, next });
+        self.ages.insert(age, life.clone());
+        self.sources.insert(life, Cursor { age, next });
         let mut forgotten = 0;
         while self.sources.len() > max
             && let Some((_, oldest)) = self.ages.pop_first()
@@ -67,6 +55,6 @@ impl Cursors {
             cursor.next.remove(&id);
             !cursor.next.is_empty()
         });
-        self.ages.retain(|_, place| self.sources.contains_key(place));
+        self.ages.retain(|_, life| self.sources.contains_key(life));
     }
 }

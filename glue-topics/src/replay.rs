@@ -122,16 +122,16 @@ impl Stream {
     fn tell_what_is_no_longer_kept(&self, sink: &mut Sink<'_>) {
         let type_name = self.source.as_ref().map(|source| &source.topic_type);
         let ids = sink.subscriptions.matching(&self.topic, type_name).ids;
-        let place = (sink.endpoint_id, self.topic.clone());
+        let life = sink.life(&self.topic);
         for id in ids.iter().filter(|id| **id <= self.run.asked()) {
-            let (had, floor) = (sink.cursors.next(&place, sink.incarnation, *id), self.floor(*id, sink));
+            let (had, floor) = (sink.cursors.next(&life, *id), self.floor(*id, sink));
             if had > 0 && had < floor {
                 let source = self.source.clone();
                 let source = source.unwrap_or_else(|| sink.source(self.topic.clone(), TypeName::any()));
                 let gap = Gap { source, from: had, to: floor - 1, reason: GapReason::PublisherGone };
                 if self.is_tracked {
                     let range = (had, floor - 1, GapReason::PublisherGone);
-                    sink.tracks.give_up(&sink.life(&self.topic), &[(*id, had)], range);
+                    sink.tracks.give_up(&life, &[(*id, had)], range);
                 } else {
                     sink.outputs.deliver(&Arc::from([*id]), Batch::of_gap(Some(sink.peer), gap));
                 }
@@ -174,8 +174,7 @@ impl Stream {
         let with_wish = ids.iter().filter(|id| **id <= self.run.asked() && sink.subscriptions.wish_of(**id) > 0);
         let cursors: BTreeMap<_, _> = with_wish.map(|id| (*id, self.floor(*id, sink).max(next))).collect();
         if !cursors.is_empty() {
-            let place = (sink.endpoint_id, self.topic.clone());
-            let forgotten = sink.cursors.set(place, sink.incarnation, cursors, sink.config.max_cursors);
+            let forgotten = sink.cursors.set(sink.life(&self.topic), cursors, sink.config.max_cursors);
             sink.stats.cursors_forgotten += forgotten;
         }
     }
@@ -199,10 +198,7 @@ impl Stream {
         let Splice { begin, live, .. } = self.run.splice;
         match sink.subscriptions.wish_of(id) {
             0 => live,
-            wish => {
-                let place = (sink.endpoint_id, self.topic.clone());
-                begin.max(live.saturating_sub(wish)).max(sink.cursors.next(&place, sink.incarnation, id))
-            }
+            wish => begin.max(live.saturating_sub(wish)).max(sink.cursors.next(&sink.life(&self.topic), id)),
         }
     }
 }

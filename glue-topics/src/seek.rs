@@ -237,7 +237,7 @@ impl Topics {
     fn start(&self, life: &Life, track: &Track, id: SubscriptionId, streamed: Option<u64>) -> Option<(u64, bool)> {
         let wish = self.subscriptions.wish_of(id);
         let joined = track.joining.get(&id).and_then(|start| track.begin(wish, Some(*start)));
-        let kept = self.cursors.next(&(life.id, life.topic.clone()), life.incarnation, id);
+        let kept = self.cursors.next(life, id);
         if let Some(next) = joined {
             return Some((next, false));
         }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use glue_net::{Instant, Rng};
+use glue_net::{Content, Incarnation, Instant, Rng};
 
-use super::{Fate, SECOND, World, contiguous, facts, messages, ms, peer, span};
-use crate::{Config, GapReason, History, Item, SubscriptionId, Wire, Wish};
+use super::{Fate, LIFE, SECOND, World, contiguous, facts, messages, ms, peer, span};
+use crate::{Config, GapReason, History, Item, PeerFacts, SubscriptionId, Wire, Wish};
 
 impl World {
     fn keep(&mut self, node: usize, topic: &str, history: History) {
@@ -188,6 +188,37 @@ fn who_comes_back_goes_on_where_it_was() {
     world.publish(0, "a", b"x");
     world.settle();
     assert_eq!(world.numbers(1, id), [1, 2, 3]);
+}
+
+#[test]
+fn two_lives_of_a_publisher_are_two_sources() {
+    let mut world = World::new(3);
+    // The third node is the next life of the first, of which there may still be something under way.
+    let next = PeerFacts { incarnation: Incarnation(LIFE.0 + 1), ..facts(0, Wire::Native) };
+    world.nodes[1].handle_peer_gone(peer(2));
+    world.nodes[1].handle_peer_up(peer(2), &next);
+    world.keep(0, "a", ALL);
+    world.keep(2, "a", ALL);
+    let id = world.join(1, "a", Wish::All);
+    world.settle();
+    for node in [0, 0, 0, 2, 2] {
+        world.publish(node, "a", b"x");
+    }
+    world.settle();
+    // Both runs end before what follows either comes.
+    let _ = world.join(1, "a", Wish::All);
+    world.send();
+    while world.flight.iter().any(|(from, ..)| *from == 1) {
+        world.carry_one();
+    }
+    world.send();
+    world.flight.sort_by_key(|(.., cargo)| cargo.deadline().is_some());
+    world.settle();
+    let of = |life: Incarnation| {
+        let messages = messages(world.items(1, id)).filter(move |message| message.source().incarnation == life);
+        messages.map(|message| message.sequence_number).collect::<Vec<_>>()
+    };
+    assert_eq!((of(LIFE), of(next.incarnation)), (vec![1, 2, 3], vec![1, 2]));
 }
 
 #[test]

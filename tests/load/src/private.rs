@@ -53,7 +53,7 @@ pub(crate) fn hurl(load: Load) -> Result<(), LoadError> {
     while begin.elapsed() < load.duration {
         // In bursts, as far as the time that has passed allows.
         let due = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX) / MICROS_FOR_EACH;
-        for _ in sent..due {
+        while sent < due {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let mut datagram = state.to_le_bytes().repeat(8);
             if let [magic, kind, ..] = datagram.as_mut_slice()

@@ -3,13 +3,14 @@
 use std::any::Any;
 use std::env;
 use std::iter::Enumerate;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// The seeds 0, 1, 2 and so on: `default_count` of them, or as many as `GLUE_SEEDS` says. `GLUE_SEED` leaves only the
-/// one that it names, in decimal or `0x` hexadecimal.
+/// The seeds 0, 1, 2 and so on: `default_count` of them, or as many as `GLUE_SEEDS` says, or those from `a` to `b - 1` if
+/// it is `a..b`. `GLUE_SEED` leaves only the one that it names, in decimal or `0x` hexadecimal.
 ///
 /// # Panics
 ///
@@ -24,7 +25,7 @@ pub fn seeds(default_count: u64) -> Seeds {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seeds {
     only: Option<u64>,
-    count: u64,
+    usual: Range<u64>,
     file: Option<PathBuf>,
 }
 
@@ -47,7 +48,7 @@ impl Seeds {
             (Some(file), None) => read(file, name),
             _ => Vec::new(),
         };
-        let usual = if self.only.is_some() { 0..0 } else { 0..self.count };
+        let usual = if self.only.is_some() { 0..0 } else { self.usual.clone() };
         let rest = usual.filter({
             let kept = kept.clone();
             move |seed| !kept.contains(seed)
@@ -142,15 +143,15 @@ fn kept(text: &str, name: &str) -> Result<Vec<u64>, usize> {
     Ok(kept)
 }
 
-fn parse(default_count: u64, only: Option<&str>, count: Option<&str>) -> Seeds {
+fn parse(default_count: u64, only: Option<&str>, usual: Option<&str>) -> Seeds {
     let number = |name: &str, text: &str| {
         number_of(text).unwrap_or_else(|| panic!("{name} is {text:?}; a whole number from 0 to 2^64 - 1 expected"))
     };
-    Seeds {
-        only: only.map(|text| number("GLUE_SEED", text)),
-        count: count.map_or(default_count, |text| number("GLUE_SEEDS", text)),
-        file: None,
-    }
+    let usual = usual.map_or(0..default_count, |text| match text.split_once("..") {
+        Some((first, end)) => number("GLUE_SEEDS", first)..number("GLUE_SEEDS", end),
+        None => 0..number("GLUE_SEEDS", text),
+    });
+    Seeds { only: only.map(|text| number("GLUE_SEED", text)), usual, file: None }
 }
 
 fn number_of(text: &str) -> Option<u64> {
@@ -169,6 +170,7 @@ mod tests {
     fn variables_choose_the_seeds() {
         assert_eq!(numbers(&parse(3, None, None)), [0, 1, 2]);
         assert_eq!(numbers(&parse(3, None, Some("5"))), [0, 1, 2, 3, 4]);
+        assert_eq!(numbers(&parse(3, None, Some("5..8"))), [5, 6, 7]);
         assert_eq!(numbers(&parse(3, Some("77"), Some("5"))), [77]);
         assert_eq!(numbers(&parse(3, Some("0xff"), None)), [255]);
     }

@@ -118,6 +118,7 @@ impl Late {
         }
         self.world.heal();
         self.let_pass(Duration::from_secs(20));
+        self.let_meet();
         let last = [0, 1].map(|member| self.publish(member, Duration::from_secs(1_000), false));
         self.let_pass(Duration::from_secs(20));
         for sub in &self.subscriptions {
@@ -217,6 +218,27 @@ impl Late {
             self.world.run_until((self.world.now() + Duration::from_millis(10)).min(end));
             self.note();
         }
+    }
+
+    /// Waits until all have seen each other for so long that sessions have begun and interest is known. At 40 % loss two
+    /// that have nothing to say lose sight of each other now and then, and soon forget each other here: what is published
+    /// meanwhile is for nobody who asks for no history.
+    fn let_meet(&mut self) {
+        let limit = self.world.now() + Duration::from_secs(300);
+        let mut since = self.world.now();
+        while self.world.now() < since + Duration::from_secs(5) {
+            self.let_pass(Duration::from_millis(10));
+            if !self.members.iter().all(|member| self.sees_all(member)) {
+                since = self.world.now();
+            }
+            assert!(self.world.now() < limit, "they never meet");
+        }
+    }
+
+    fn sees_all(&self, member: &Member) -> bool {
+        let Some(engine) = self.world.node(member.node) else { return false };
+        let seen: Vec<_> = engine.peers().map(|(_, info)| (info.id, info.incarnation.0)).collect();
+        self.members.iter().filter(|other| other.id != member.id).all(|other| seen.contains(&(other.id, other.life)))
     }
 
     fn note(&mut self) {

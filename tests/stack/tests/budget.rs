@@ -74,6 +74,23 @@ fn a_stopped_subscriber_harms_nobody_and_goes_on_with_counted_gaps() {
 }
 
 #[test]
+fn who_runs_again_is_not_waited_for_in_the_life_before() {
+    let mut cluster = cluster(SEED, 2, plan(), 4_000_000);
+    cluster.world.isolate(cluster.members[1].node);
+    cluster.run(s(5));
+    for _ in 0..1_000 {
+        assert!(cluster.publish(0, 1_000));
+    }
+    let queued = |cluster: &Cluster| cluster.world.node(cluster.members[0].node).unwrap().memory().bundles;
+    cluster.run(s(1));
+    assert!(queued(&cluster) > 1_000_000);
+    cluster.restart(1);
+    cluster.world.heal();
+    cluster.run(s(2));
+    assert_eq!(queued(&cluster), 0);
+}
+
+#[test]
 fn an_application_that_takes_nothing_harms_nobody() {
     let (mut cluster, healthy) = flooded(SEED, |cluster| cluster.stop_reading(8), |cluster| cluster.go_on_reading(8));
     assert_unharmed(&healthy);

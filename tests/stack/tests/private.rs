@@ -1,6 +1,6 @@
 //! Networks with a key: who has it talks, nobody else hears, is heard, or does harm.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are tests too")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
