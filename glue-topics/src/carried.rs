@@ -89,7 +89,8 @@ impl Carried {
     }
 
     pub(crate) fn head_len(&self) -> usize {
-        3 + SIGNATURE_BYTES + varint_len(self.source) + 16
+        let is_signed = matches!(&self.what, What::Bundle(stored) if stored.signature.is_some());
+        3 + if is_signed { SIGNATURE_BYTES } else { 0 } + varint_len(self.source) + 16
     }
 
     pub(crate) fn body(&self) -> Bytes {
