@@ -27,7 +27,7 @@ impl Split {
     }
 
     /// Two nodes lose each other.
-    fn cut(&mut self, a: usize, b: usize) {
+    pub(super) fn cut(&mut self, a: usize, b: usize) {
         self.cut.extend([(a, b), (b, a)]);
         self.world.nodes[a].handle_peer_suspended(peer(b));
         self.world.nodes[b].handle_peer_suspended(peer(a));
@@ -81,7 +81,7 @@ impl Split {
         }
     }
 
-    fn publish(&mut self, count: usize) {
+    pub(super) fn publish(&mut self, count: usize) {
         for _ in 0..count {
             self.world.publish_for(0, "a", 60 * SECOND, b"x");
         }
