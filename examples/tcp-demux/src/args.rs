@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args as Options, Parser, Subcommand};
 use glue_endpoint::Settings as GlueSettings;
-use tcp_demux::{Distribution, Framing, GrpcUpstream};
+use tcp_demux::{Distribution, Framing, GrpcUpstream, TlsFiles};
 
 /// Holds long-lived TCP sockets, and shares their data among upstream services.
 ///
@@ -55,12 +55,33 @@ pub(crate) struct Serve {
     /// [default: raw].
     #[arg(long, env = "TCP_DEMUX_FRAMING", value_parser = Framing::parse)]
     pub(crate) framing: Option<Framing>,
+    /// Sockets of one address at one time; 0 is no limit of its own [default: 0].
+    #[arg(long, value_name = "N", env = "TCP_DEMUX_MAX_SOCKETS_PER_ADDRESS")]
+    pub(crate) max_sockets_per_address: Option<usize>,
+    /// The certificate that clients get, as a PEM file, in place of the file's; with the key.
+    #[arg(long, value_name = "FILE", env = "TCP_DEMUX_TLS_CERT", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key, as a PEM file.
+    #[arg(long, value_name = "FILE", env = "TCP_DEMUX_TLS_KEY", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Only clients with a certificate that one of these signed are let in: a PEM file.
+    #[arg(long, value_name = "FILE", env = "TCP_DEMUX_CLIENT_CA", requires = "tls_cert")]
+    pub(crate) client_ca: Option<PathBuf>,
     /// What instances and glue upstreams that belong together call themselves [default: tcp-demux].
     #[arg(long, value_name = "NAME", env = "TCP_DEMUX_SERVICE")]
     pub(crate) service: Option<String>,
     /// Do not look for glue upstreams and other instances.
     #[arg(long)]
     pub(crate) no_glue: bool,
+}
+
+impl Serve {
+    /// What clients are shown, and what they have to show.
+    pub(crate) fn tls(&self) -> Option<TlsFiles> {
+        let mut files = TlsFiles::new(self.tls_cert.as_ref()?, self.tls_key.as_ref()?);
+        files.client_ca_path.clone_from(&self.client_ca);
+        Some(files)
+    }
 }
 
 #[derive(Debug, Options)]
@@ -160,6 +181,8 @@ mod tests {
             "x serve --listen here",
             "x serve --distribution random",
             "x serve --framing cubes",
+            "x serve --tls-cert cert.pem",
+            "x serve --client-ca ca.pem",
             "x test-server",
             "x test-server --port 70000",
             "x test-server --port 1 --ready-sleep -1",

@@ -78,7 +78,13 @@ impl Dispatch {
     ///
     /// Not cancel safe: the message is lost.
     pub(crate) async fn forward(&self, distribution: Distribution, socket: &Arc<Socket>, what: What) {
-        self.place(distribution, Forward::new(socket, what), None).await;
+        let mut rest = Some(Forward::new(socket, what));
+        if distribution == Distribution::Sticky {
+            place_at_once(socket, &mut rest);
+        }
+        if let Some(forward) = rest {
+            self.place(distribution, forward, None).await;
+        }
     }
 
     /// The upstream that a socket sticks to.
@@ -279,7 +285,22 @@ impl Dispatch {
     }
 }
 
+/// Puts a message on the lane that its socket sticks to, if nothing is in the way: so it is with nearly all.
+fn place_at_once(socket: &Socket, forward: &mut Option<Forward>) {
+    let Ok(turn) = socket.turn.try_lock() else { return };
+    if let Some(lane) = &turn.lane
+        && turn.behind.is_empty()
+        && let Some(message) = forward.take()
+        && let Err(Refused::Closed(refused) | Refused::Full(refused)) = lane.try_push(message)
+    {
+        *forward = Some(refused);
+    }
+}
+
 /// The lane that a socket sticks to. Its turn is not held on to: who waits for the lane to move would keep it from moving.
 async fn lane_of(socket: &Socket) -> Option<Arc<Lane>> {
     socket.turn.lock().await.lane.clone()
 }
+
+#[cfg(test)]
+mod tests;

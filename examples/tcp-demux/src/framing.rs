@@ -57,7 +57,7 @@ impl Framing {
     /// [`TooLong`] as soon as it is known, not only when all of it was read.
     pub fn decode(&self, read: &mut BytesMut, searched: &mut usize, limit: usize) -> Result<Option<Bytes>, TooLong> {
         match self {
-            Self::Raw => Ok((!read.is_empty()).then(|| read.split().freeze())),
+            Self::Raw => Ok((!read.is_empty()).then(|| std::mem::take(read).freeze())),
             Self::Lines => {
                 let line = until(b"\n", read, searched, limit)?;
                 Ok(line.map(|mut line| {

@@ -255,7 +255,7 @@ async fn settled(lane: &Lane) {
 
 /// Sends what comes on the lane and does what the upstream says, until one of them has no more. Returns why.
 async fn exchange(hub: &Arc<Hub>, mut client: Client, lane: &Arc<Lane>) -> String {
-    let outbound = Outbound { hub: Arc::clone(hub), lane: Arc::clone(lane) };
+    let outbound = Outbound { hub: Arc::clone(hub), lane: Arc::clone(lane), was_empty: false };
     let mut inbound = match client.bidirectional_streaming(outbound).await {
         Ok(response) => response.into_inner(),
         Err(status) => return format!("the stream failed: {}", status.message()),
@@ -277,13 +277,24 @@ async fn exchange(hub: &Arc<Hub>, mut client: Client, lane: &Arc<Lane>) -> Strin
 struct Outbound {
     hub: Arc<Hub>,
     lane: Arc<Lane>,
+    /// There was nothing on the lane when it was looked at last.
+    was_empty: bool,
 }
 
 impl Stream for Outbound {
     type Item = InputStreamRequest;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<InputStreamRequest>> {
-        let next = std::task::ready!(self.lane.poll_next(context));
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<InputStreamRequest>> {
+        if std::mem::take(&mut self.was_empty) {
+            // The first message wakes us, and tokio runs us before all else. After the other sockets that are ready have had
+            // their turn there are more messages, which then need one frame and one system call.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let Poll::Ready(next) = self.lane.poll_next(context) else {
+            self.was_empty = true;
+            return Poll::Pending;
+        };
         if next.is_some() {
             self.hub.counters.messages_forwarded.add(1);
             self.hub.dispatch.has_room();

@@ -1,7 +1,9 @@
 //! What all sockets, upstreams and instances share.
 
+use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -15,6 +17,7 @@ use crate::dispatch::Dispatch;
 use crate::distribution::Distribution;
 use crate::glue::Glue;
 use crate::lane::{Lane, What};
+use crate::places::{Place, Places};
 use crate::settings::{Settings, SlowReader};
 use crate::socket::{Reason, Socket};
 use crate::topics::tag_of;
@@ -33,20 +36,25 @@ pub(crate) struct Hub {
     directory: RwLock<Directory>,
     settings: watch::Sender<Arc<Settings>>,
     start: Instant,
-    /// Sockets, those that have not said hello yet among them.
-    places: Arc<AtomicUsize>,
+    places: Arc<Places>,
     glue: OnceLock<Arc<Glue>>,
     /// A socket has gone.
     gone: Notify,
 }
 
-/// The place of a socket, which is free again when this is dropped.
+/// Settings as they are now.
 #[derive(Debug)]
-pub(crate) struct Place(Arc<AtomicUsize>);
+pub(crate) struct SettingsView {
+    changes: watch::Receiver<Arc<Settings>>,
+    now: Arc<Settings>,
+}
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl SettingsView {
+    pub(crate) fn now(&mut self) -> &Settings {
+        if self.changes.has_changed().unwrap_or(false) {
+            self.now = Arc::clone(&self.changes.borrow_and_update());
+        }
+        &self.now
     }
 }
 
@@ -69,6 +77,11 @@ impl Hub {
 
     pub(crate) fn settings(&self) -> Arc<Settings> {
         Arc::clone(&self.settings.borrow())
+    }
+
+    /// The same for who asks again and again: what did not change costs next to nothing.
+    pub(crate) fn settings_view(&self) -> SettingsView {
+        SettingsView { changes: self.settings.subscribe(), now: self.settings() }
     }
 
     pub(crate) fn change_settings(&self, change: impl FnOnce(&mut Settings)) {
@@ -96,9 +109,16 @@ impl Hub {
 
     /// Takes one of the places for sockets, if one is free.
     pub(crate) fn take_place(&self) -> Option<Place> {
-        let place = Place(Arc::clone(&self.places));
-        let before = self.places.fetch_add(1, Ordering::Relaxed);
-        (before < self.settings().max_sockets).then_some(place)
+        let place = self.places.take(self.settings().max_sockets);
+        self.counters.sockets_refused.add(place.is_none().into());
+        place
+    }
+
+    /// Whether one more socket of an address may be there, in that place.
+    pub(crate) fn admits(&self, place: &mut Place, address: IpAddr) -> bool {
+        let is_admitted = place.claim(address, self.settings().max_sockets_per_address);
+        self.counters.sockets_refused_by_address.add((!is_admitted).into());
+        is_admitted
     }
 
     /// A socket is there from now on.
@@ -240,9 +260,19 @@ impl Hub {
         u128::from(quiet) <= self.settings().active.as_millis()
     }
 
-    /// A write failed: that a client which was done is gone is no error.
-    pub(crate) fn error_reason(&self, socket: &Socket) -> Reason {
-        if socket.is_half_closed.load(Ordering::Relaxed) { Reason::ClosedByClient } else { Reason::Error }
+    /// Ends a socket on which something failed. That a client which was done is gone is no error.
+    pub(crate) fn end(&self, socket: &Socket, error: &io::Error) {
+        // What the system says of a client that acknowledges nothing depends on what the network said meanwhile.
+        let has_vanished = matches!(
+            error.kind(),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::TimedOut
+        );
+        let is_first = socket.cut(match socket.is_half_closed.load(Ordering::Relaxed) {
+            _ if has_vanished => Reason::Vanished,
+            true => Reason::ClosedByClient,
+            false => Reason::Error,
+        });
+        self.counters.sockets_vanished.add((has_vanished && is_first).into());
     }
 
     /// Takes a lane out, and brings what is left on it elsewhere, which may take as long as there is no other lane.

@@ -1,6 +1,6 @@
 //! A lane: one ordered stream of messages to an upstream, and what was sent on it and is not settled.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -114,7 +114,7 @@ pub(crate) struct Lane {
     room: Arc<Semaphore>,
     phase: watch::Sender<Phase>,
     /// Sockets that stick to it.
-    stuck: Mutex<HashMap<Uuid, Arc<Socket>>>,
+    stuck: Mutex<BTreeMap<Uuid, Arc<Socket>>>,
     pub(crate) forwarded: AtomicU64,
 }
 
@@ -182,17 +182,17 @@ impl Lane {
         if state.closed {
             return Poll::Ready(None);
         }
-        let Some(mut forward) = state.queue.pop_front() else {
+        let Some(forward) = state.queue.pop_front() else {
             state.reader = Some(context.waker().clone());
             return Poll::Pending;
         };
         self.forwarded.fetch_add(1, Ordering::Relaxed);
         if self.config.confirm == Confirm::Sent {
-            forward.room = None;
-            return Poll::Ready(Some(sent(&forward, 0)));
+            let Forward { socket, what, redelivered, .. } = forward;
+            return Poll::Ready(Some(sent(&socket, what, 0, redelivered)));
         }
         let sequence = next_sequence();
-        let sent = sent(&forward, sequence);
+        let sent = sent(&forward.socket, forward.what.clone(), sequence, forward.redelivered);
         state.in_flight.push_back((sequence, forward));
         Poll::Ready(Some(sent))
     }
@@ -309,7 +309,7 @@ impl Lane {
         self.stuck_sockets().values().cloned().collect()
     }
 
-    fn stuck_sockets(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Socket>>> {
+    fn stuck_sockets(&self) -> MutexGuard<'_, BTreeMap<Uuid, Arc<Socket>>> {
         self.stuck.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -338,9 +338,8 @@ impl fmt::Debug for Lane {
     }
 }
 
-fn sent(forward: &Forward, sequence: u64) -> Sent {
-    let Forward { socket, what, redelivered, .. } = forward;
-    Sent { client: socket.id, peer: socket.peer, what: what.clone(), sequence, redelivered: *redelivered }
+fn sent(socket: &Socket, what: What, sequence: u64, redelivered: bool) -> Sent {
+    Sent { client: socket.id, peer: socket.peer, what, sequence, redelivered }
 }
 
 /// Increases over all lanes, so that a late acknowledgement of an upstream's life before settles nothing.

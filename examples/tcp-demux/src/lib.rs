@@ -16,6 +16,7 @@ mod listener;
 mod log_level;
 mod management;
 mod outbox;
+mod places;
 mod proxy;
 mod settings;
 mod socket;

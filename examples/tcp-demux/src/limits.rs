@@ -1,5 +1,6 @@
 //! Settings as they stand in the file and in the management API.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use crate::settings::{Settings, SlowReader};
 pub struct Limits {
     pub distribution: Option<Distribution>,
     pub max_sockets: Option<usize>,
+    pub max_sockets_per_address: Option<usize>,
     pub max_message_bytes: Option<usize>,
     pub max_queue_bytes: Option<usize>,
     pub slow_reader: Option<SlowReader>,
@@ -29,6 +31,7 @@ impl From<&Settings> for Limits {
         Self {
             distribution: Some(settings.distribution),
             max_sockets: Some(settings.max_sockets),
+            max_sockets_per_address: Some(settings.max_sockets_per_address),
             max_message_bytes: Some(settings.max_message_bytes),
             max_queue_bytes: Some(settings.max_queue_bytes),
             slow_reader: Some(settings.slow_reader),
@@ -48,9 +51,12 @@ impl Limits {
     pub fn apply(&self, settings: &mut Settings) -> Result<(), String> {
         let mut changed = settings.clone();
         set(&mut changed.distribution, self.distribution);
-        set(&mut changed.max_sockets, number("max_sockets", self.max_sockets, MOST_SOCKETS)?);
-        set(&mut changed.max_message_bytes, number("max_message_bytes", self.max_message_bytes, MOST_MESSAGE_BYTES)?);
-        set(&mut changed.max_queue_bytes, number("max_queue_bytes", self.max_queue_bytes, MOST_QUEUE_BYTES)?);
+        set(&mut changed.max_sockets, number("max_sockets", self.max_sockets, 1..=MOST_SOCKETS)?);
+        let per_address = number("max_sockets_per_address", self.max_sockets_per_address, 0..=MOST_SOCKETS)?;
+        set(&mut changed.max_sockets_per_address, per_address);
+        let message = number("max_message_bytes", self.max_message_bytes, 1..=MOST_MESSAGE_BYTES)?;
+        set(&mut changed.max_message_bytes, message);
+        set(&mut changed.max_queue_bytes, number("max_queue_bytes", self.max_queue_bytes, 1..=MOST_QUEUE_BYTES)?);
         set(&mut changed.slow_reader, self.slow_reader);
         set(&mut changed.idle_timeout, seconds("idle_timeout", self.idle_timeout)?);
         set(&mut changed.write_timeout, seconds("write_timeout", self.write_timeout)?);
@@ -67,9 +73,9 @@ fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
-fn number(name: &str, value: Option<usize>, most: usize) -> Result<Option<usize>, String> {
-    let is_good = value.is_none_or(|value| (1..=most).contains(&value));
-    is_good.then_some(value).ok_or_else(|| format!("{name}: expected 1 to {most}"))
+fn number(name: &str, value: Option<usize>, range: RangeInclusive<usize>) -> Result<Option<usize>, String> {
+    let is_good = value.is_none_or(|value| range.contains(&value));
+    is_good.then_some(value).ok_or_else(|| format!("{name}: expected {} to {}", range.start(), range.end()))
 }
 
 fn seconds(name: &str, value: Option<f64>) -> Result<Option<Duration>, String> {

@@ -101,8 +101,8 @@ impl Outbox {
         {
             taken = taken.and(&chunk);
         }
-        if queue.chunks.is_empty() {
-            // An idle socket holds no memory for what it once had to write.
+        if queue.chunks.is_empty() && queue.chunks.capacity() > KEPT_CHUNKS {
+            // An idle socket holds little memory for what it once had to write.
             queue.chunks = VecDeque::new();
         }
         Some(Some(taken.into_bytes()))
@@ -122,6 +122,9 @@ impl Outbox {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What a queue keeps room for while it is empty, 128 bytes: else each message to a client that reads costs an allocation.
+const KEPT_CHUNKS: usize = 4;
 
 #[cfg(test)]
 mod tests {

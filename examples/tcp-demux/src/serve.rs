@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use glue_endpoint::Endpoint;
 use tcp_demux::file::{File, default_file};
-use tcp_demux::{Config, Demux, GrpcUpstream, LogLevel, StartError};
+use tcp_demux::{Config, Demux, GrpcUpstream, Limits, LogLevel, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Serve;
@@ -63,6 +63,7 @@ fn load(args: &Serve, path: Option<&PathBuf>) -> Result<(Config, File), Failure>
         if let Some(framing) = &args.framing {
             first.framing.clone_from(framing);
         }
+        first.tls = args.tls().or_else(|| first.tls.take());
     }
     if let Some(management) = &mut config.management {
         management.address = args.management.unwrap_or(management.address);
@@ -71,6 +72,9 @@ fn load(args: &Serve, path: Option<&PathBuf>) -> Result<(Config, File), Failure>
     if let Some(distribution) = args.distribution {
         config.settings.distribution = distribution;
     }
+    let mut limits = Limits::default();
+    limits.max_sockets_per_address = args.max_sockets_per_address;
+    limits.apply(&mut config.settings).map_err(Failure::Configuration)?;
     config.upstreams.extend(args.upstreams.iter().cloned());
     Ok((config, file))
 }

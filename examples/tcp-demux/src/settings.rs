@@ -27,6 +27,9 @@ pub struct Settings {
     /// Sockets at one time. Default 10,000; at least 1. Each costs about 4 KiB while it is idle. Further ones are closed at
     /// once.
     pub max_sockets: usize,
+    /// Sockets of one address at one time; of IPv6, a network of 64 bits is one address. Default zero: as many as there may be in
+    /// all. Further ones are closed at once, those that are there stay.
+    pub max_sockets_per_address: usize,
     /// Bytes in one message from a client. Default 64 KiB; 1 to 16 MiB. A longer one ends its socket.
     pub max_message_bytes: usize,
     /// Bytes that may wait to be written to one socket. Default 1 MiB; at least 1. A message that comes to an empty queue
@@ -36,7 +39,8 @@ pub struct Settings {
     pub slow_reader: SlowReader,
     /// A socket that neither sends nor is sent anything for so long is closed. Default zero: never.
     pub idle_timeout: Duration,
-    /// A socket that takes nothing of what waits for it for so long is closed. Default 30 s; zero: never.
+    /// A socket that takes nothing of what waits for it for so long is closed. Default 30 s; zero: never. Also how long the
+    /// system waits for a client to acknowledge what was sent; that part holds for sockets that connect after a change.
     pub write_timeout: Duration,
     /// A client that has ended its sending side still gets what comes for it until nothing has come for so long. Default
     /// 2 s; any.
@@ -50,6 +54,7 @@ impl Default for Settings {
         Self {
             distribution: Distribution::default(),
             max_sockets: 10_000,
+            max_sockets_per_address: 0,
             max_message_bytes: 64 << 10,
             max_queue_bytes: 1 << 20,
             slow_reader: SlowReader::default(),

@@ -4,10 +4,10 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::ready;
+use std::task::{Poll, ready};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::dispatch::Turn;
+use crate::distribution::Distribution;
 use crate::framing::Framing;
 use crate::hub::Hub;
 use crate::lane::What;
@@ -35,6 +36,7 @@ pub(crate) enum Reason {
     Idle,
     Shutdown,
     SlowReader,
+    Vanished,
     WriteTimeout,
 }
 
@@ -49,6 +51,7 @@ impl Reason {
             Self::Idle => "idle",
             Self::Shutdown => "shutdown",
             Self::SlowReader => "slow_reader",
+            Self::Vanished => "vanished",
             Self::WriteTimeout => "write_timeout",
         }
     }
@@ -163,13 +166,15 @@ pub(crate) async fn serve(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRea
 /// Reads messages and forwards them. Not reading while a message is not forwarded is what makes the client wait.
 async fn read(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRead) {
     let mut read = BytesMut::new();
-    let mut reader = pin!(reader);
+    let (mut reader, mut ended) = (pin!(reader), pin!(socket.ended()));
+    let mut settings = hub.settings_view();
     let mut searched = 0;
     loop {
         loop {
-            let limit = hub.settings().max_message_bytes;
+            let settings = settings.now();
+            let (limit, distribution) = (settings.max_message_bytes, settings.distribution);
             match socket.framing.decode(&mut read, &mut searched, limit) {
-                Ok(Some(message)) => forward(hub, socket, message).await,
+                Ok(Some(message)) => forward(hub, distribution, socket, message).await,
                 Ok(None) => break,
                 Err(_) => {
                     hub.counters.sockets_bad_frame.add(1);
@@ -184,50 +189,47 @@ async fn read(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRead) {
         }
         tokio::select! {
             biased;
-            () = socket.ended() => return,
+            () = &mut ended => return,
             result = read_some(reader.as_mut(), &mut read) => match result {
                 Ok(0) => break,
                 Ok(len) => {
                     hub.counters.bytes_received.add(len);
                     socket.active_ms.store(hub.now_ms(), Ordering::Relaxed);
                 }
-                Err(_) => {
-                    socket.cut(Reason::Error);
-                    return;
-                }
+                Err(error) => return hub.end(socket, &error),
             },
         }
     }
     if let Some(rest) = socket.framing.finish(read) {
-        forward(hub, socket, rest).await;
+        forward(hub, settings.now().distribution, socket, rest).await;
     }
 }
 
-async fn forward(hub: &Hub, socket: &Arc<Socket>, message: Bytes) {
+async fn forward(hub: &Hub, distribution: Distribution, socket: &Arc<Socket>, message: Bytes) {
     hub.counters.messages_received.add(1);
     socket.received.fetch_add(1, Ordering::Relaxed);
-    hub.dispatch.forward(hub.settings().distribution, socket, What::Data(message)).await;
+    hub.dispatch.forward(distribution, socket, What::Data(message)).await;
 }
 
 /// Reads by a buffer that all sockets of a thread share: ten thousand idle ones then need none of their own.
-async fn read_some(mut reader: std::pin::Pin<&mut impl AsyncRead>, into: &mut BytesMut) -> io::Result<usize> {
+async fn read_some(mut reader: Pin<&mut impl AsyncRead>, into: &mut BytesMut) -> io::Result<usize> {
     poll_fn(|context| {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch.as_mut());
             ready!(reader.as_mut().poll_read(context, &mut buffer))?;
             into.extend_from_slice(buffer.filled());
-            std::task::Poll::Ready(Ok(buffer.filled().len()))
+            Poll::Ready(Ok(buffer.filled().len()))
         })
     })
     .await
 }
 
 async fn write(hub: &Hub, socket: &Socket, writer: impl AsyncWrite) {
-    let mut writer = pin!(writer);
+    let (mut writer, mut ended) = (pin!(writer), pin!(socket.ended()));
     loop {
         let taken = tokio::select! {
             biased;
-            () = socket.ended() => return,
+            () = &mut ended => return,
             taken = socket.outbox.take(WRITE_BYTES) => taken,
         };
         let Some(taken) = taken else { break };
@@ -235,12 +237,12 @@ async fn write(hub: &Hub, socket: &Socket, writer: impl AsyncWrite) {
         while !rest.is_empty() {
             let result = tokio::select! {
                 biased;
-                () = socket.ended() => return,
+                () = &mut ended => return,
                 result = writer.write(rest) => result,
             };
-            let Ok(len) = result else {
-                socket.cut(hub.error_reason(socket));
-                return;
+            let len = match result {
+                Ok(len) => len,
+                Err(error) => return hub.end(socket, &error),
             };
             hub.counters.bytes_sent.add(len);
             socket.outbox.written(len);

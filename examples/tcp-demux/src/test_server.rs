@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,17 +48,15 @@ struct Service {
 
 #[tonic::async_trait]
 impl UpstreamPeerService for Service {
-    type bidirectionalStreamingStream = Replies<OutputStreamRequest>;
-    type liveStream = Replies<LiveResult>;
+    type bidirectionalStreamingStream = Conversation;
+    type liveStream = Beats;
 
     async fn bidirectional_streaming(
         &self,
         request: Request<Streaming<InputStreamRequest>>,
     ) -> Result<Response<Self::bidirectionalStreamingStream>, Status> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        let conversation = Conversation { behaviour: self.behaviour.clone(), count: Arc::clone(&self.count), sender };
-        tokio::spawn(conversation.run(request.into_inner()));
-        Ok(Response::new(Replies(receiver)))
+        let requests = request.into_inner();
+        Ok(Response::new(Conversation { behaviour: self.behaviour.clone(), count: Arc::clone(&self.count), requests }))
     }
 
     async fn ready(&self, _: Request<()>) -> Result<Response<ReadyResult>, Status> {
@@ -73,7 +71,7 @@ impl UpstreamPeerService for Service {
     }
 
     async fn live(&self, request: Request<Streaming<()>>) -> Result<Response<Self::liveStream>, Status> {
-        let (sender, receiver) = mpsc::channel(QUEUE);
+        let (sender, receiver) = mpsc::channel(1);
         let mut beats = request.into_inner();
         tokio::spawn(async move {
             while let Ok(Some(())) = beats.message().await {
@@ -82,33 +80,44 @@ impl UpstreamPeerService for Service {
                 }
             }
         });
-        Ok(Response::new(Replies(receiver)))
+        Ok(Response::new(Beats(receiver)))
     }
 }
 
-/// One stream.
+/// One stream: what comes, made into what goes.
 struct Conversation {
     behaviour: Behaviour,
     count: Arc<AtomicU64>,
-    sender: mpsc::Sender<Result<OutputStreamRequest, Status>>,
+    requests: Streaming<InputStreamRequest>,
+}
+
+impl Stream for Conversation {
+    type Item = Result<OutputStreamRequest, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            let Some(Ok(request)) = ready!(Pin::new(&mut self.requests).poll_next(context)) else {
+                return Poll::Ready(None);
+            };
+            let reply = self.answer(request);
+            if reply.target.is_some() || reply.acknowledged > 0 {
+                return Poll::Ready(Some(Ok(reply)));
+            }
+        }
+    }
 }
 
 impl Conversation {
-    async fn run(self, mut requests: Streaming<InputStreamRequest>) {
-        while let Ok(Some(request)) = requests.message().await {
-            let acknowledged = request.sequence;
-            let mut reply = match request.event {
-                Some(event) => {
-                    tracing::info!(client = request.client_uuid, ?event);
-                    OutputStreamRequest::default()
-                }
-                None => self.reply(request),
-            };
-            reply.acknowledged = acknowledged;
-            if (reply.target.is_some() || acknowledged > 0) && self.sender.send(Ok(reply)).await.is_err() {
-                break;
+    fn answer(&self, request: InputStreamRequest) -> OutputStreamRequest {
+        let acknowledged = request.sequence;
+        let reply = match request.event {
+            Some(event) => {
+                tracing::info!(client = request.client_uuid, ?event);
+                OutputStreamRequest::default()
             }
-        }
+            None => self.reply(request),
+        };
+        OutputStreamRequest { acknowledged, ..reply }
     }
 
     fn reply(&self, request: InputStreamRequest) -> OutputStreamRequest {
@@ -129,10 +138,10 @@ impl Conversation {
 }
 
 /// What a task sends, as a stream.
-struct Replies<T>(mpsc::Receiver<Result<T, Status>>);
+struct Beats(mpsc::Receiver<Result<LiveResult, Status>>);
 
-impl<T> Stream for Replies<T> {
-    type Item = Result<T, Status>;
+impl Stream for Beats {
+    type Item = Result<LiveResult, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll_recv(context)
@@ -150,6 +159,3 @@ impl Stream for Incoming {
         })
     }
 }
-
-/// Answers that may wait on one stream.
-const QUEUE: usize = 1_024;

@@ -1,6 +1,5 @@
 //! Certificates and keys.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -8,8 +7,10 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 /// Where they are: PEM files.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -20,12 +21,15 @@ pub struct TlsFiles {
     pub cert_path: PathBuf,
     /// The key.
     pub key_path: PathBuf,
+    /// Certificates of authorities: only clients that show a certificate which one of them signed get in. Default `None`:
+    /// nobody has to show one.
+    pub client_ca_path: Option<PathBuf>,
 }
 
 impl TlsFiles {
     /// These files.
     pub fn new(cert_path: impl Into<PathBuf>, key_path: impl Into<PathBuf>) -> Self {
-        Self { cert_path: cert_path.into(), key_path: key_path.into() }
+        Self { cert_path: cert_path.into(), key_path: key_path.into(), client_ca_path: None }
     }
 }
 
@@ -55,16 +59,35 @@ impl Tls {
 }
 
 fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, String> {
-    let failed = |path: &Path, error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let certificates = CertificateDer::pem_file_iter(&files.cert_path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| failed(&files.cert_path, &error))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key_path).map_err(|error| failed(&files.key_path, &error))?;
+    let chain = certificates(&files.cert_path)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key_path).map_err(|error| failed(&files.key_path, error))?;
+    let verifier = match &files.client_ca_path {
+        Some(path) => client_verifier(path)?,
+        None => WebPkiClientVerifier::no_client_auth(),
+    };
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)
-        .and_then(|builder| {
-            builder.with_no_client_auth().with_single_cert(certificates, key).map_err(io::Error::other)
-        });
-    config.map(Arc::new).map_err(|error| failed(&files.cert_path, &error))
+        .and_then(|builder| builder.with_client_cert_verifier(verifier).with_single_cert(chain, key));
+    config.map(Arc::new).map_err(|error| failed(&files.cert_path, error))
+}
+
+fn client_verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| failed(path, error))?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().map_err(|error| failed(path, error))
+}
+
+/// Those of a PEM file, of which there is at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| failed(path, error))?;
+    if all.is_empty() { Err(failed(path, "there is no certificate in it")) } else { Ok(all) }
+}
+
+fn failed(path: &Path, error: impl std::fmt::Display) -> String {
+    format!("{}: {error}", path.display())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Client, Echo, Server, Setup, echo, endpoint, http, network, until, within};
+use common::{Client, Echo, Server, Setup, counter, echo, endpoint, http, network, until, within};
 use rcgen::generate_simple_self_signed;
 use tcp_demux::{Everyone, Framing, SlowReader, TlsFiles, Upstream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,13 +14,6 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-
-async fn counter(demux: &tcp_demux::Demux, name: &str) -> u64 {
-    let address = demux.management().expect("it is managed");
-    let (_, answer) = http(address, "GET /metrics", "", "").await;
-    let line = answer.lines().find(|line| line.starts_with(&format!("tcp_demux_{name} ")));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {name} in {answer}"))
-}
 
 #[tokio::test]
 async fn a_message_that_is_too_long_ends_its_socket_alone() {

@@ -132,7 +132,11 @@ impl Client {
     }
 
     pub(crate) async fn to(address: SocketAddr) -> Self {
-        Self(BufReader::new(TcpStream::connect(address).await.expect("it listens")))
+        Self::of(TcpStream::connect(address).await.expect("it listens"))
+    }
+
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Self(BufReader::new(stream))
     }
 
     pub(crate) async fn say(&mut self, line: &str) {
@@ -192,6 +196,14 @@ impl Echo {
             .filter_map(|what| if let Happening::Data(data) = what { Some(data.clone()) } else { None })
             .collect()
     }
+}
+
+/// What the metrics say.
+pub(crate) async fn counter(demux: &Demux, name: &str) -> u64 {
+    let address = demux.management().expect("it is managed");
+    let (_, answer) = http(address, "GET /metrics", "", "").await;
+    let line = answer.lines().find(|line| line.starts_with(&format!("tcp_demux_{name} ")));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_else(|| panic!("no {name} in {answer}"))
 }
 
 /// A request to the management API: status and body.

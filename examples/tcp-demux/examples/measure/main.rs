@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo build --release -p tcp-demux --bins --examples
 //! target/release/examples/measure idle
-//! target/release/examples/measure latency 100
+//! target/release/examples/measure latency 100 3      # messages a second on each socket, rounds
 //! target/release/examples/measure throughput
 //! ```
 //!
@@ -29,7 +29,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
+
+use load::Load;
+
+mod load;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -38,11 +42,15 @@ async fn main() -> Result<()> {
     let what = std::env::args().nth(1).unwrap_or_default();
     match what.as_str() {
         "idle" => idle().await,
-        "latency" => latency(std::env::args().nth(2).map_or(Ok(100), |rate| rate.parse())?).await,
+        "latency" => latency(number(2, 100)?, number(3, 3)?).await,
         "echo" => echo().await,
         "throughput" => throughput().await,
         _ => Err("expected idle, latency or throughput".into()),
     }
+}
+
+fn number(at: usize, default: u32) -> Result<u32> {
+    Ok(std::env::args().nth(at).map_or(Ok(default), |number| number.parse())?)
 }
 
 struct Process {
@@ -71,6 +79,19 @@ impl Process {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.split_whitespace().nth(1).ok_or("no VmRSS")?.parse()?)
     }
+
+    fn processor_time(&self) -> Result<Duration> {
+        processor_time(&self.child.id().to_string())
+    }
+}
+
+/// What a process has used of the processors so far, user and system.
+fn processor_time(process: &str) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // After the name, which is in parentheses and may have any character.
+    let fields: Vec<_> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).ok_or("no processor time");
+    Ok(TICK * u32::try_from(ticks(11)? + ticks(12)?)?)
 }
 
 impl Drop for Process {
@@ -123,16 +144,33 @@ async fn idle() -> Result<()> {
 }
 
 /// So many messages a second on each socket; the same sockets to a program that only sends back, for comparison.
-async fn latency(rate: u32) -> Result<()> {
-    let (demux, _server) = pair("raw")?;
+async fn latency(rate: u32, rounds: u32) -> Result<()> {
+    let (demux, server) = pair("raw")?;
     let mut program = Command::new(std::env::current_exe()?);
     let bare = Process::spawn(program.arg("echo"))?;
-    for round in 1..=LATENCY_ROUNDS {
-        let to_echo = socket_latencies(bare.address, rate).await?;
-        let to_us = socket_latencies(demux.address, rate).await?;
-        println!("round {round}: to a TCP echo {}; to tcp-demux {}", percentiles(to_echo), percentiles(to_us));
+    for round in 1..=rounds {
+        let to_echo = costs(&[("echo", &bare)], socket_latencies(bare.address, rate)).await?;
+        let programs = [("tcp-demux", &demux), ("server", &server)];
+        let to_us = costs(&programs, socket_latencies(demux.address, rate)).await?;
+        println!("round {round}: to a TCP echo {to_echo}\n         to tcp-demux   {to_us}");
     }
     Ok(())
+}
+
+/// Percentiles of the latencies, and the processor time that each program took for a message.
+async fn costs(programs: &[(&str, &Process)], measured: impl Future<Output = Result<Vec<u64>>>) -> Result<String> {
+    let all = || -> Result<Vec<Duration>> {
+        let programs = programs.iter().map(|(_, program)| program.processor_time());
+        std::iter::once(processor_time("self")).chain(programs).collect()
+    };
+    let before = all()?;
+    let latencies = measured.await?;
+    let messages = u32::try_from(latencies.len())?;
+    let names = std::iter::once("this program").chain(programs.iter().map(|(name, _)| *name));
+    let used = names.zip(all()?.into_iter().zip(before));
+    let used: Vec<_> =
+        used.map(|(name, (after, before))| format!("{name} {:.2?}", (after - before) / messages)).collect();
+    Ok(format!("{}; a message: {}", percentiles(latencies), used.join(", ")))
 }
 
 /// Sends everything back.
@@ -153,53 +191,9 @@ async fn echo() -> Result<()> {
     }
 }
 
-/// Each socket sends at its own time within the interval. Latency counts from the time at which a message was due.
 async fn socket_latencies(address: SocketAddr, rate: u32) -> Result<Vec<u64>> {
-    let (interval, messages) = (Duration::from_secs(1) / rate, rate * SECONDS);
-    let mut sockets = Vec::new();
-    for _ in 0..SOCKETS {
-        let socket = TcpStream::connect(address).await?;
-        socket.set_nodelay(true)?;
-        sockets.push(socket);
-    }
-    let start = tokio::time::Instant::now() + Duration::from_millis(500);
-    let mut tasks = JoinSet::new();
-    for (number, socket) in (0..).zip(sockets) {
-        let offset = interval * number / SOCKETS;
-        tasks.spawn(async move {
-            let (mut reader, mut writer) = socket.into_split();
-            let due = move |n: u32| start + offset + interval * n;
-            let write = async {
-                for n in 0..messages {
-                    sleep_until(due(n)).await;
-                    writer.write_all(&[7; 64]).await?;
-                }
-                Ok::<_, std::io::Error>(())
-            };
-            let read = async {
-                let (mut all, mut bytes, mut buffer) = (Vec::new(), 0, [0; 4_096]);
-                while all.len() < messages as usize {
-                    bytes += reader.read(&mut buffer).await?;
-                    let now = tokio::time::Instant::now();
-                    while all.len() < bytes / 64 {
-                        all.push(micros(now - due(u32::try_from(all.len()).unwrap_or(0))));
-                    }
-                }
-                Ok::<_, std::io::Error>(all)
-            };
-            let (written, all) = tokio::join!(write, read);
-            written.and(all)
-        });
-    }
-    let mut all = Vec::new();
-    while let Some(one) = tasks.join_next().await {
-        all.extend(one??);
-    }
-    Ok(all)
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    let load = Load { address, sockets: SOCKETS, interval: Duration::from_secs(1) / rate, messages: rate * SECONDS };
+    Ok(tokio::task::spawn_blocking(move || load.run()).await??)
 }
 
 fn percentiles(mut all: Vec<u64>) -> String {
@@ -333,5 +327,6 @@ const BUSY_SOCKETS: usize = 16;
 /// Messages under way.
 const WINDOW: usize = 4_096;
 const ROUNDS: usize = 5;
-const LATENCY_ROUNDS: usize = 3;
+/// What `/proc` counts processor time in: a hundredth of a second, on every Linux.
+const TICK: Duration = Duration::from_millis(10);
 const MEASURE: Duration = Duration::from_secs(2);
