@@ -6,15 +6,16 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, yield_now};
 
 use super::*;
 use crate::framing::Framing;
 use crate::lane::{LaneConfig, MESSAGE_OVERHEAD_BYTES};
 
-const SOCKETS: usize = 3;
+const SOCKETS: usize = 6;
 const MESSAGES: usize = 30;
-const LANES: usize = 2;
+const LANES: usize = 3;
 /// Far more than any run takes.
 const MOST_STEPS: usize = 100_000;
 
@@ -31,7 +32,8 @@ struct Run {
     seed: u64,
     random: u64,
     dispatch: Arc<Dispatch>,
-    sockets: Vec<Arc<Socket>>,
+    /// What each may send by now: one that has nothing to send when its lane dies comes later, amid the hand-over.
+    sockets: Vec<(Arc<Socket>, Arc<Semaphore>)>,
     upstreams: Vec<Upstream>,
     /// How many of each sender's are acknowledged.
     done: [usize; SOCKETS],
@@ -42,7 +44,8 @@ impl Run {
     fn new(seed: u64) -> Self {
         let socket = |number: usize| {
             let peer = SocketAddr::from(([192, 0, 2, 1], 4_711));
-            Socket::new(Uuid::from_u128(number as u128), peer, Arc::new(Framing::Raw), 0)
+            let socket = Socket::new(Uuid::from_u128(number as u128), peer, Arc::new(Framing::Raw), 0);
+            (socket, Arc::new(Semaphore::new(0)))
         };
         Self {
             seed,
@@ -65,10 +68,11 @@ impl Run {
     }
 
     fn send(&mut self) {
-        for socket in self.sockets.clone() {
+        for (socket, allowed) in self.sockets.clone() {
             let dispatch = Arc::clone(&self.dispatch);
             self.tasks.spawn(async move {
                 for number in 0..MESSAGES {
+                    allowed.acquire().await.expect("it stays open").forget();
                     let text = Bytes::from(number.to_string());
                     dispatch.forward(Distribution::Sticky, &socket, What::Data(text)).await;
                 }
@@ -77,8 +81,8 @@ impl Run {
     }
 
     fn open(&mut self) {
-        // Three messages fill it, so that to hand over takes long, and sockets wait.
-        let window = 3 * (MESSAGE_OVERHEAD_BYTES + 2);
+        // A few messages fill it, so that to hand over takes long, and sockets wait; not all lanes are full at once.
+        let window = u32::try_from(1 + self.random(12)).expect("it is small") * (MESSAGE_OVERHEAD_BYTES + 2);
         let config = LaneConfig { window, confirm: Confirm::Acknowledged, wants_events: false };
         let lane = Lane::new(Uuid::from_u128(self.random.into()), config);
         self.dispatch.open(Arc::clone(&lane));
@@ -119,8 +123,12 @@ impl Run {
     fn step(&mut self) {
         match (self.random(40), self.upstreams.len()) {
             (0, LANES) | (0..4, 0..LANES) => self.open_or_kill(),
+            (4..12, _) => {
+                let at = self.random(SOCKETS);
+                self.sockets[at].1.add_permits(1);
+            }
             (_, 0) => {}
-            (1..24, lanes) => {
+            (1..26, lanes) => {
                 let at = self.random(lanes);
                 self.read(at);
             }
