@@ -23,7 +23,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Hold sockets of clients
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Be a gRPC upstream that answers the sender and broadcasts to all, in turn
     TestServer(TestServer),
     /// Be a glue upstream that does the same
