@@ -25,12 +25,13 @@ impl Discovery {
         let hears_us = self.hears_us(now, number, heard);
         // Who knows us and hears us needs no answer. Who is new and speaks to us alone has heard us: it answers or
         // probes. So two endpoints never answer each other's answers.
-        let needs_none = if is_new { heard.reach == Reach::Direct } else { hears_us };
+        let is_back = self.is_back(number) && heard.reach == Reach::Direct;
+        let needs_none = if is_new { heard.reach == Reach::Direct } else { hears_us && !is_back };
         if needs_none {
             return;
         }
         let Some(to) = heard.discovery else { return self.announce_soon(now) };
-        if !self.may_answer(now, number, heard.reach) {
+        if !is_back && !self.may_answer(now, number, heard.reach) {
             self.stats.answers_limited += 1;
             return;
         }
@@ -54,6 +55,7 @@ impl Discovery {
         let (has_left, rate) = (self.has_left(), self.interval);
         let Some(peer) = self.peers.get_mut(number) else { return };
         peer.probed = Some(now);
+        peer.unanswered += 1;
         if has_left {
             return;
         }
@@ -80,6 +82,13 @@ impl Discovery {
         let interval = self.config.announce_interval;
         let is_probed = self.peers.get(number).and_then(|p| p.probed).is_some_and(|at| at + interval / 2 > now);
         is_probed || self.announced_since(now, interval / PROBES_PER_INTERVAL)
+    }
+
+    /// Whether it was probed in vain until now: then what it says is a probe rather than an answer, and it may hear nothing
+    /// else of us before we expire there. Each such silence is answered once.
+    fn is_back(&mut self, number: PeerId) -> bool {
+        let unanswered = self.peers.get_mut(number).map_or(0, |peer| std::mem::take(&mut peer.unanswered));
+        unanswered >= PROBES_IN_VAIN
     }
 
     /// Two answers to a peer in an announce interval, and one to each probe: what answers cost is bounded by what
@@ -139,3 +148,6 @@ fn answer_target(heard: &Heard, to: SocketAddr) -> Option<SocketAddr> {
         Reach::Group(None) | Reach::Target | Reach::Direct => Some(to),
     }
 }
+
+/// One probe is often lost, or is answered late. Where two were not answered the way may have been cut.
+const PROBES_IN_VAIN: u32 = 2;

@@ -41,6 +41,8 @@ pub(crate) struct Peer {
     pub(crate) listed: Option<Instant>,
     /// When we last probed it.
     pub(crate) probed: Option<Instant>,
+    /// How often it was probed since it last announced.
+    pub(crate) unanswered: u32,
     /// The last of the others that was passed on to it.
     pub(crate) cursor: PeerId,
     /// How many are to be passed on to it before the list ends.
@@ -84,6 +86,7 @@ impl Peer {
             answered: None,
             listed: None,
             probed: None,
+            unanswered: 0,
             cursor: PeerId(0),
             unlisted: 0,
             turns: 1,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use glue_topics::Trust;
+
 use crate::private::Security;
-use crate::trust::Trust;
 
 /// Settings of the engine: each layer's own, and what lies between them.
 #[derive(Clone, Debug)]

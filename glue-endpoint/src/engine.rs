@@ -83,7 +83,10 @@ impl Engine {
         let mut discovery = Discovery::new(config.discovery.clone(), rng.fork(), now)?;
         discovery.handle_clock(clock);
         let mut transport = Transport::new(config.transport.clone(), local, rng.fork());
+        let mut topics = Topics::new(config.topics.clone(), id, incarnation, &config.discovery.name)?;
         let private = config.security.clone().map(|mut security| {
+            topics.make_private(security.credentials.identity.clone(), config.discovery.network);
+            topics.set_trust(config.trust.clone());
             transport.make_private(security.credentials.clone(), security.random.fork());
             Private::new(&security.credentials, config.discovery.network, security.random, config.trust.take())
         });
@@ -93,7 +96,7 @@ impl Engine {
             private,
             refusals: Refusals::default(),
             joiner: Joiner::new(config.fragment.clone()),
-            topics: Topics::new(config.topics.clone(), id, incarnation, &config.discovery.name)?,
+            topics,
             roster: Roster::default(),
             events: VecDeque::new(),
             clock,

@@ -30,7 +30,6 @@ mod slow;
 mod stats;
 mod subscription;
 mod switchboard;
-mod trust;
 mod trust_file;
 mod typed;
 
@@ -46,9 +45,9 @@ pub use glue_net::{EndpointId, Incarnation, NetworkId, WallTime};
 pub use glue_security::{Credentials, Identity, KeyError, NetworkKey, PublicKey, Random};
 pub use glue_topics::{
     AnswerError, CacheError, CacheId, CacheStats, Data, Filter, Gap, GapReason, Gaps, History, Holder, Item, Message,
-    NameError, Overflow, Permission, Permissions, Policy, Priority, PublishError, PublisherOptions, Received,
-    Reliability, Reply, RequestError, Room, ServeError, Source, SubscribeError, SubscribeOptions, TokenError,
-    TokenEvent, TopicStats, WillError, Wish,
+    NameError, Overflow, ParseTrustError, Permission, Permissions, Policy, Priority, PublishError, PublisherOptions,
+    Received, Reliability, Reply, RequestError, Room, ServeError, Source, SubscribeError, SubscribeOptions, TokenError,
+    TokenEvent, TopicStats, Trust, TrustProblem, WillError, Wish,
 };
 pub use glue_transport::PeerStats;
 pub use identity::{IdentityError, new_network_key};
@@ -64,7 +63,6 @@ pub use responder::{CallbackResponder, Request, Responder};
 pub use settings::{Builder, Settings};
 pub use stats::Stats;
 pub use subscription::{CallbackSubscription, Subscription};
-pub use trust::{ParseTrustError, Trust, TrustProblem};
 pub use trust_file::TrustFileError;
 pub use typed::{
     Codec, CodecError, DecodeFailure, Json, MessagePack, TypedItem, TypedMessage, TypedPublishError, TypedPublisher,

@@ -82,6 +82,14 @@ pub enum Notice {
         /// Why.
         why: Refusal,
     },
+    /// A peer's cache has brought messages that their publisher has not signed: it has altered or invented them, or its memory is
+    /// faulty. They are dropped and asked for elsewhere. Told once for each peer and topic.
+    Forged {
+        /// The id of the peer with the cache.
+        id: EndpointId,
+        /// The topic.
+        topic: String,
+    },
     /// A peer did, or asked for, what it may not ([`crate::Trust`]); it has no effect. Told once for each peer, topic and
     /// permission.
     NotPermitted {
@@ -305,6 +313,7 @@ impl Notice {
         use glue_topics::Event;
         Some(match event {
             Event::InterestRefused { limit, .. } => Self::InterestRefused { limit },
+            Event::Forged { id, topic, .. } => Self::Forged { id, topic: topic.to_string() },
             Event::NotPermitted { id, topic, what, .. } => Self::NotPermitted { id, topic: topic.to_string(), what },
             Event::OfferedDeadlineMissed { topic, period, count } => {
                 Self::OfferedDeadlineMissed { topic: topic.to_string(), period, count }

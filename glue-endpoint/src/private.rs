@@ -10,10 +10,10 @@ use glue_net::wire::classic::{Body, Container};
 use glue_net::wire::native::{ENVELOPE, Member, PRIVATE_DATA};
 use glue_net::{Chain, Instant, NetworkId, Transmit};
 use glue_security::{Credentials, Envelope, PublicKey, Random};
+use glue_topics::Trust;
 
 use crate::engine::Engine;
 use crate::event::Event;
-use crate::trust::Trust;
 
 /// What an endpoint of a private network is given.
 #[derive(Clone, Debug)]
@@ -159,6 +159,33 @@ impl Engine {
             tracing::debug!(%from, ?why, "datagram refused");
             self.events.push_back(Event::Refused { address: from, why });
         }
+    }
+}
+
+impl Engine {
+    /// Says who is trusted with what from now on, in a private network; elsewhere it has no effect. Who is trusted no longer is
+    /// dropped at once. With who may do something else than before a new session begins, so that all is looked at again: what
+    /// was under way between the two is lost, and told as gaps. Others notice nothing.
+    pub fn set_trust(&mut self, now: Instant, trust: Option<Trust>) {
+        let Some(private) = &mut self.private else { return };
+        let before = std::mem::replace(&mut private.trust, trust.clone());
+        self.topics.set_trust(trust.clone());
+        for (peer, key) in self.roster.keys() {
+            let rule_of = |trust: &Option<Trust>| match trust {
+                Some(trust) => trust.rule(&key?).cloned(),
+                None => Some(None),
+            };
+            let rule = rule_of(&trust);
+            if rule.is_none() {
+                self.discovery.revoke(now, peer);
+                self.follow_peers(now);
+                // One out of reach is none of discovery's any more.
+                self.forget(peer);
+            } else if rule != rule_of(&before) {
+                self.meet_anew(now, peer);
+            }
+        }
+        self.deliver();
     }
 }
 

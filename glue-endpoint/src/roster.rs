@@ -261,7 +261,14 @@ fn facts(info: &PeerInfo, permissions: Option<Arc<Permissions>>) -> PeerFacts {
         Wire::Classic(codec) => glue_topics::Wire::Classic(codec),
         Wire::Native { .. } => glue_topics::Wire::Native,
     };
-    PeerFacts { id: info.id, incarnation: info.incarnation, name: EndpointName::new(&info.name), wire, permissions }
+    PeerFacts {
+        id: info.id,
+        incarnation: info.incarnation,
+        name: EndpointName::new(&info.name),
+        wire,
+        permissions,
+        public_key: info.public_key,
+    }
 }
 
 /// What fragmentation and a bundle's head add to a body.

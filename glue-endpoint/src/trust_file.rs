@@ -7,12 +7,13 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use glue_topics::{ParseTrustError, Trust};
+
 use crate::config::ConfigError;
 use crate::endpoint::StartError;
 use crate::notice::Notice;
 use crate::settings::Settings;
 use crate::shared::Shared;
-use crate::trust::{ParseTrustError, Trust};
 
 /// Why the file of trusted peers can not be used.
 #[derive(Debug, thiserror::Error)]

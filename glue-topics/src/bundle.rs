@@ -2,13 +2,16 @@
 //! (8 bytes, nanoseconds), expiry (varint, microseconds), then messages until the end: payload length (varint),
 //! nanoseconds since the message before (varint, 0 for the first), payload.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use glue_net::wire::{put_bytes, put_varint, split_varint, varint_len};
 use glue_net::{Chain, FrozenChain, Gauge, Held, Instant, WallTime};
+use glue_security::Signature;
 
 use crate::message::Data;
 use crate::name::TopicName;
+use crate::signing::Signer;
 
 /// A message on its way out.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +109,7 @@ impl OpenBundle {
             deadline: self.last_published + self.expiry,
             content: self.content.freeze(),
             held: self.held,
+            signature: OnceLock::new(),
         }
     }
 }
@@ -123,9 +127,24 @@ pub(crate) struct Bundle {
     pub(crate) content: FrozenChain,
     /// Counts until the last peer has let go of it.
     held: Held,
+    /// Once it has gone to a peer that caches it, in a private network.
+    signature: OnceLock<Box<Signature>>,
 }
 
 impl Bundle {
+    /// Signs it, unless it is already.
+    pub(crate) fn sign(&self, signer: &Signer) {
+        self.signature.get_or_init(|| {
+            let mut body = Chain::default();
+            self.content.append_to(0..self.content.len(), &mut body);
+            Box::new(signer.sign(self.count(), &body.to_vec()))
+        });
+    }
+
+    pub(crate) fn signature(&self) -> Option<&Signature> {
+        self.signature.get().map(|signature| &**signature)
+    }
+
     /// Bytes of memory that it takes.
     pub(crate) const fn bytes(&self) -> usize {
         self.held.bytes()

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use glue_net::wire::put_varint;
 use glue_net::{Gauge, Held, Instant};
+use glue_security::{SIGNATURE_BYTES, Signature};
 
 use crate::batch::Batch;
 use crate::bundle;
@@ -69,6 +70,10 @@ pub struct CacheStats {
     pub pulled: u64,
     /// Messages that came from a cache or a publisher, and were here already.
     pub duplicates: u64,
+    /// Messages of peers' caches that their publisher has not signed, in a private network.
+    pub forged: u64,
+    /// Messages that were not cached since their publisher did not sign them for us: it does not let us cache them.
+    pub unsigned: u64,
     /// What came of peers' caches and was not taken: malformed, never asked for, or beyond a limit.
     pub refused: u64,
 }
@@ -85,6 +90,8 @@ pub(crate) struct Stored {
     pub(crate) deadline: Instant,
     /// As it stands on the wire.
     pub(crate) body: Bytes,
+    /// Its publisher's, in a private network.
+    pub(crate) signature: Option<Box<Signature>>,
     held: Held,
 }
 
@@ -188,6 +195,17 @@ impl Caches {
         self.caches.insert(id, Cache { filter, budget, gauge, ages });
     }
 
+    /// Alters what is kept, as a faulty or hostile cache would.
+    #[cfg(test)]
+    pub(crate) fn alter(&mut self) {
+        for (_, stored) in self.shelves.values_mut().flat_map(|shelf| shelf.bundles.values_mut()) {
+            let stored = Arc::get_mut(stored).unwrap();
+            let mut body = stored.body.to_vec();
+            *body.last_mut().unwrap() ^= 1;
+            stored.body = body.into();
+        }
+    }
+
     /// False: there is no such cache.
     fn close(&mut self, id: SubscriptionId) -> bool {
         if self.caches.remove(&id).is_none() {
@@ -236,8 +254,19 @@ impl Caches {
     }
 
     /// Keeps a bundle that has not been read yet.
-    pub(crate) fn put(&mut self, source: &Arc<Source>, (first, last): (u64, u64), batch: &Batch) {
+    pub(crate) fn put(
+        &mut self,
+        source: &Arc<Source>,
+        (first, last): (u64, u64),
+        batch: &Batch,
+        signature: Option<Box<Signature>>,
+    ) {
         let count = last - first + 1;
+        if source.public_key.is_some() && signature.is_none() {
+            // Nobody would take it from here.
+            self.stats.unsigned += count;
+            return;
+        }
         let Some(number) = self.shelf_for(source, first) else { return };
         let Some(shelf) = self.shelves.get_mut(&number) else { return };
         if shelf.known.at_or_after(first).is_some_and(|(known, _)| known <= last) {
@@ -245,7 +274,9 @@ impl Caches {
             return;
         }
         let Some(cache) = self.caches.get_mut(&shelf.owner) else { return };
-        let Some(stored) = Stored::of(batch, last, &cache.gauge).filter(|stored| stored.bytes() <= cache.budget) else {
+        let Some(stored) =
+            Stored::of(batch, last, signature, &cache.gauge).filter(|stored| stored.bytes() <= cache.budget)
+        else {
             // It would push out all others and still not fit.
             shelf.floor = shelf.floor.max(last + 1);
             self.stats.evicted += count;
@@ -410,7 +441,7 @@ impl Shelf {
 }
 
 impl Stored {
-    fn of(batch: &Batch, last: u64, gauge: &Gauge) -> Option<Self> {
+    fn of(batch: &Batch, last: u64, signature: Option<Box<Signature>>, gauge: &Gauge) -> Option<Self> {
         let unread = batch.unread()?;
         let source = &unread.source;
         let mut body = bundle::names(&source.topic_name, &source.topic_type);
@@ -419,8 +450,9 @@ impl Stored {
         put_varint(&mut body, bundle::micros_up(unread.expiry));
         body.extend_from_slice(&unread.messages);
         let (first, deadline, body) = (unread.sequence, unread.last_deadline(), Bytes::from(body));
-        let held = gauge.hold(OVERHEAD_BYTES + body.len());
-        Some(Self { first, last, arrival: unread.arrival, age: unread.age, deadline, body, held })
+        let held = gauge.hold(OVERHEAD_BYTES + body.len() + signature.as_ref().map_or(0, |_| SIGNATURE_BYTES));
+        let (arrival, age) = (unread.arrival, unread.age);
+        Some(Self { first, last, arrival, age, deadline, body, signature, held })
     }
 
     pub(crate) const fn bytes(&self) -> usize {

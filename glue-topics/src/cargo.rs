@@ -5,7 +5,8 @@
 //!   see `bundle.rs`.
 //! - 2 skip: mark, reason (byte), first and last sequence number (varints), topic (byte string). No body.
 //! - 3, 4, 5: to one peer alone, see `letter.rs`.
-//! - 6, 7: from a cache, see `carried.rs`.
+//! - 6, 7, 9: from a cache, see `carried.rs`.
+//! - 8 signed bundle: signature (64 bytes), then as 1. In a private network, to who caches the topic, see `signing.rs`.
 //!
 //! A mark is flags (bit 0: start, bit 1: named), if any is set the barrier (varint), if both are the splice: first number
 //! that may be given out, first live number, newest subscription (varints). See `run.rs`.
@@ -20,6 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint, varint_len};
 use glue_net::{Chain, Content, Held, Instant, Priority, Skip as Why};
+use glue_security::{SIGNATURE_BYTES, Signature};
 
 use crate::bundle::Bundle;
 use crate::carried::{self, Carried, CarriedHead};
@@ -73,6 +75,8 @@ struct Skip {
 pub(crate) struct Class {
     pub(crate) priority: Priority,
     pub(crate) best_effort: bool,
+    /// With the signature of the bundle.
+    pub(crate) signed: bool,
 }
 
 impl Cargo {
@@ -131,8 +135,14 @@ impl Cargo {
 impl Content for Cargo {
     fn encode_head(&self, now: Instant, out: &mut Vec<u8>) {
         match &self.0 {
-            Kind::Bundle { bundle, mark, .. } => {
-                out.push(BUNDLE);
+            Kind::Bundle { bundle, mark, class, .. } => {
+                match bundle.signature().filter(|_| class.signed) {
+                    Some(signature) => {
+                        out.push(SIGNED);
+                        out.extend_from_slice(signature);
+                    }
+                    None => out.push(BUNDLE),
+                }
                 mark.put(out);
                 put_varint(out, bundle.count());
                 put_varint(out, micros(now.since(bundle.published)));
@@ -157,7 +167,10 @@ impl Content for Cargo {
 
     fn head_len(&self) -> usize {
         match &self.0 {
-            Kind::Bundle { bundle, mark, .. } => 1 + mark.len() + varint_len(bundle.count()) + MAX_VARINT_BYTES,
+            Kind::Bundle { bundle, mark, class, .. } => {
+                let signature = if class.signed { SIGNATURE_BYTES } else { 0 };
+                1 + signature + mark.len() + varint_len(bundle.count()) + MAX_VARINT_BYTES
+            }
             Kind::Classic { .. } => 0,
             Kind::Control { number, .. } => 1 + varint_len(*number),
             Kind::Carried(carried) => carried.head_len(),
@@ -259,7 +272,7 @@ impl Content for Cargo {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Head {
     Answer(AnswerHead),
-    Bundle { mark: Mark, count: u64, age: Duration },
+    Bundle { mark: Mark, count: u64, age: Duration, signature: Option<Box<Signature>> },
     Carried(CarriedHead),
     Control { number: u64 },
     Request(RequestHead),
@@ -272,11 +285,14 @@ impl Head {
         match reader.u8()? {
             letter::ANSWER => AnswerHead::read(&mut reader).map(Self::Answer),
             kind @ (letter::REQUEST | letter::SHARE) => RequestHead::read(kind, &mut reader).map(Self::Request),
-            kind @ (carried::CARRIED | carried::ABSENT) => CarriedHead::read(kind, &mut reader).map(Self::Carried),
+            kind @ (carried::CARRIED | carried::ABSENT | carried::SIGNED) => {
+                CarriedHead::read(kind, &mut reader).map(Self::Carried)
+            }
             CONTROL => Ok(Self::Control { number: reader.varint()? }),
-            BUNDLE => {
+            kind @ (BUNDLE | SIGNED) => {
+                let signature = if kind == SIGNED { Some(Box::new(reader.array()?)) } else { None };
                 let (mark, count) = (Mark::read(&mut reader)?, reader.varint()?);
-                Ok(Self::Bundle { mark, count, age: Duration::from_micros(reader.varint()?) })
+                Ok(Self::Bundle { mark, count, age: Duration::from_micros(reader.varint()?), signature })
             }
             SKIP => {
                 let mark = Mark::read(&mut reader)?;
@@ -302,4 +318,5 @@ fn micros(duration: Duration) -> u64 {
 const CONTROL: u8 = 0;
 const BUNDLE: u8 = 1;
 const SKIP: u8 = 2;
+const SIGNED: u8 = 8;
 const MAX_VARINT_BYTES: usize = 8;

@@ -4,6 +4,7 @@
 //!   in microseconds (varint). The body is a bundle as its publisher made it.
 //! - 7 absent: source (varint), flags (byte), reason (byte), first and last number (varints). No body. Reason 1: they have
 //!   expired; 0: the cache does not have them (any more).
+//! - 9 signed carried: signature of the publisher (64 bytes), then as 6: in a private network, and 6 elsewhere.
 //!
 //! An answer covers what was asked for from its first number on, without holes, up to where it ends. It may end early: what
 //! is under way at a time is bounded so, and who wants more asks again when it has arrived.
@@ -14,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_varint, varint_len};
 use glue_net::{Held, Instant, PeerId};
+use glue_security::{SIGNATURE_BYTES, Signature};
 
 use crate::batch::{Age, Batch};
 use crate::bundle::{self, Found, Header};
@@ -45,11 +47,12 @@ enum What {
 }
 
 /// Part of an answer as it arrived.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CarriedHead {
     source: u64,
     is_last: bool,
     content: CarriedContent,
+    signature: Option<Box<Signature>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,13 @@ impl Carried {
         let flags = u8::from(self.is_last);
         match &self.what {
             What::Bundle(stored) => {
-                out.push(CARRIED);
+                match &stored.signature {
+                    Some(signature) => {
+                        out.push(SIGNED);
+                        out.extend_from_slice(&**signature);
+                    }
+                    None => out.push(CARRIED),
+                }
                 put_varint(out, self.source);
                 out.push(flags);
                 put_varint(out, self.last - self.first + 1);
@@ -80,7 +89,8 @@ impl Carried {
     }
 
     pub(crate) fn head_len(&self) -> usize {
-        3 + varint_len(self.source) + 16
+        let is_signed = matches!(&self.what, What::Bundle(stored) if stored.signature.is_some());
+        3 + if is_signed { SIGNATURE_BYTES } else { 0 } + varint_len(self.source) + 16
     }
 
     pub(crate) fn body(&self) -> Bytes {
@@ -104,8 +114,9 @@ impl Carried {
 
 impl CarriedHead {
     pub(crate) fn read(kind: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
+        let signature = if kind == SIGNED { Some(Box::new(reader.array()?)) } else { None };
         let (source, is_last) = (reader.varint()?, reader.u8()? & 1 == 1);
-        let content = if kind == CARRIED {
+        let content = if kind == CARRIED || kind == SIGNED {
             let count = reader.varint()?;
             CarriedContent::Bundle { count, age: Duration::from_micros(reader.varint()?) }
         } else {
@@ -116,7 +127,7 @@ impl CarriedHead {
             }
             CarriedContent::Absent { first, last, expired }
         };
-        Ok(Self { source, is_last, content })
+        Ok(Self { source, is_last, content, signature })
     }
 }
 
@@ -219,11 +230,15 @@ impl Topics {
                     self.take_absent(from, &life, (first, last), false);
                     return None;
                 }
+                if !self.is_genuine(&source, count, body, head.signature.as_deref()) {
+                    self.catch_forger(from, &life, count);
+                    return Some(());
+                }
                 self.caches.stats.pulled += count;
                 let age = Age { arrival: now, on_arrival: age };
                 let batch = Batch::of_bundle(Some(from), Arc::clone(&source), body, &header, age);
                 if self.caches.is_any() {
-                    self.caches.put(&source, (first, last), &batch);
+                    self.caches.put(&source, (first, last), &batch, head.signature);
                 }
                 let offer = Offer { first, last, batch: Some(batch) };
                 self.tracks.bring(&life, offer, &mut self.outputs);
@@ -280,6 +295,7 @@ impl Topics {
 
 pub(crate) const CARRIED: u8 = 6;
 pub(crate) const ABSENT: u8 = 7;
+pub(crate) const SIGNED: u8 = 9;
 const EXPIRED: u8 = 1;
 /// The largest varint.
 const MAX_AGE: u64 = (1 << 62) - 1;

@@ -8,6 +8,7 @@
 //!   place of what it said before. Nothing: the source is forgotten, until it is told again.
 //! - 36 told: newest (varint). It has told all that it has for the receiver's subscriptions up to this one.
 //! - 37 want: source, from, to (varints): the receiver's own number for it. Asks for what it has, see `carried.rs`.
+//! - 38 member's source: public key of the publisher (32), then as 34: in a private network, and 34 elsewhere.
 //!
 //! Only changes are told, at most every 100 ms, and only of topics that the receiver is interested in.
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader, put_bytes, put_varint};
 use glue_net::{EndpointId, Gauge, Incarnation, Instant, PeerId};
+use glue_security::PublicKey;
 
 use crate::cache::{MAX_RANGES, Shelf};
 use crate::filter::Filter;
@@ -29,20 +31,42 @@ use crate::peer::Peer;
 use crate::permissions::{self, Permission};
 use crate::qos::Offer;
 use crate::ranges::Ranges;
+use crate::seek::is_here;
 use crate::stream::Stream;
 use crate::subscriptions::SubscriptionId;
 use crate::topics::Topics;
-use crate::tracks::{Holder, Life};
+use crate::tracks::{Holder, Life, Track};
 
 /// An operation as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CatalogueOperation {
-    Cache { filter: Bytes, budget: u64 },
-    Have { number: u64, ranges: Ranges },
-    Source { number: u64, id: EndpointId, incarnation: Incarnation, names: [Bytes; 3], live: u64 },
-    Told { newest: u64 },
-    Uncache { filter: Bytes },
-    Want { number: u64, from: u64, to: u64 },
+    Cache {
+        filter: Bytes,
+        budget: u64,
+    },
+    Have {
+        number: u64,
+        ranges: Ranges,
+    },
+    Source {
+        number: u64,
+        key: Option<PublicKey>,
+        id: EndpointId,
+        incarnation: Incarnation,
+        names: [Bytes; 3],
+        live: u64,
+    },
+    Told {
+        newest: u64,
+    },
+    Uncache {
+        filter: Bytes,
+    },
+    Want {
+        number: u64,
+        from: u64,
+        to: u64,
+    },
 }
 
 /// What was told to a peer of caches here, and what it told of its own.
@@ -77,11 +101,12 @@ impl CatalogueOperation {
         match kind {
             CACHE => Ok(Self::Cache { filter: reader.bytes()?, budget: reader.varint()? }),
             UNCACHE => Ok(Self::Uncache { filter: reader.bytes()? }),
-            SOURCE => {
+            SOURCE | MEMBERS_SOURCE => {
+                let key = if kind == SOURCE { None } else { Some(PublicKey::from_bytes(reader.array()?)) };
                 let (number, id) = (reader.varint()?, EndpointId::from_bytes(reader.array()?));
                 let incarnation = Incarnation(reader.u64()?);
                 let names = [reader.bytes()?, reader.bytes()?, reader.bytes()?];
-                Ok(Self::Source { number, id, incarnation, names, live: reader.varint()?.max(1) })
+                Ok(Self::Source { number, key, id, incarnation, names, live: reader.varint()?.max(1) })
             }
             HAVE => {
                 let (number, count) = (reader.varint()?, reader.varint()?);
@@ -202,6 +227,7 @@ impl Topics {
     }
 
     /// Of a source whose run lacks its first cargo nobody knows where it begins: who were told would begin in the middle.
+    /// That is waited for as long as the publisher is here to bring it.
     fn defer_begun_in_the_middle(&mut self, id: PeerId) {
         let Some(exchange) = self.peers.get(&id).map(|peer| &peer.exchange) else { return };
         let untold = exchange.changed.difference(&exchange.sources_told);
@@ -216,7 +242,8 @@ impl Topics {
     fn lacks_start(&self, number: u64) -> bool {
         let Some(source) = self.caches.shelf(number).map(|shelf| &shelf.source) else { return false };
         let publisher = self.lives.get(&(source.endpoint_id, source.incarnation)).and_then(|id| self.peers.get(id));
-        let stream = publisher.and_then(|peer| peer.incoming.stream_of(&source.topic_name));
+        let stream =
+            publisher.filter(|peer| is_here(peer)).and_then(|peer| peer.incoming.stream_of(&source.topic_name));
         stream.is_some_and(Stream::lacks_start)
     }
 
@@ -236,6 +263,11 @@ impl Peer {
         let matching = self.exchange.filters.iter().filter(|(filter, _)| filter.matches(topic));
         let budget = matching.map(|(_, budget)| *budget).min()?;
         permissions::allows(&self.rules, Permission::Cache, topic).then_some(budget)
+    }
+
+    /// Whether it is to get a topic's bundles with their signatures.
+    pub(crate) fn takes_signed(&self, topic: &str) -> bool {
+        self.public_key.is_some() && self.cache_budget_for(topic).is_some()
     }
 
     /// Whether it is interested in the source, and not its publisher.
@@ -260,8 +292,9 @@ impl Peer {
         }
         let source = &shelf.source;
         let names = [&*source.endpoint_name, &*source.topic_name, &*source.topic_type];
-        self.reserve(id, names.iter().map(|name| name.len()).sum::<usize>() + 40, body, outputs);
-        body.push(SOURCE);
+        self.reserve(id, names.iter().map(|name| name.len()).sum::<usize>() + 72, body, outputs);
+        body.push(if source.public_key.is_some() { MEMBERS_SOURCE } else { SOURCE });
+        source.public_key.iter().for_each(|key| body.extend_from_slice(key.as_bytes()));
         put_varint(body, number);
         body.extend_from_slice(source.endpoint_id.as_bytes());
         body.extend_from_slice(&source.incarnation.0.to_be_bytes());
@@ -301,8 +334,9 @@ impl Topics {
                     self.caches.stats.refused += 1;
                     return Some(());
                 }
-                peer.exchange.filters.insert(filter, budget);
+                peer.exchange.filters.insert(filter.clone(), budget);
                 self.tracks.cachers.insert(from);
+                self.renew_matched(from, &filter);
             }
             CatalogueOperation::Uncache { filter } => {
                 let filter = Filter::new(std::str::from_utf8(&filter).ok()?, self.config.max_topic_bytes).ok()?;
@@ -315,11 +349,12 @@ impl Topics {
                     self.tracks.touch_all();
                 }
             }
-            CatalogueOperation::Source { number, id, incarnation, names, live } => {
+            CatalogueOperation::Source { number, key, id, incarnation, names, live } => {
                 let topic = TopicName::new(std::str::from_utf8(&names[1]).ok()?, self.config.max_topic_bytes).ok()?;
                 let topic_type = TypeName::read(&names[2], self.config.max_type_bytes)?;
                 let endpoint_name = EndpointName::new(std::str::from_utf8(&names[0]).ok()?);
-                let source = Source { endpoint_id: id, incarnation, endpoint_name, topic_name: topic, topic_type };
+                let (endpoint_id, topic_name, public_key) = (id, topic, key);
+                let source = Source { endpoint_id, incarnation, endpoint_name, topic_name, topic_type, public_key };
                 self.learn_source(from, number, Arc::new(source), live)?;
             }
             CatalogueOperation::Have { number, ranges } => {
@@ -344,15 +379,31 @@ impl Topics {
         Some(())
     }
 
+    /// What a peer gets already it caches from now on.
+    fn renew_matched(&mut self, from: PeerId, filter: &Filter) {
+        let Self { publications, peers, outputs, stats, .. } = self;
+        let Some(peer) = peers.get(&from).filter(|peer| peer.public_key.is_some()) else { return };
+        for topic in publications.matched(filter) {
+            if let Some(publication) = publications.by_topic_mut(&topic) {
+                publication.renew(from, peer, outputs, stats);
+            }
+        }
+    }
+
     /// `None`: malformed, without effect.
     fn learn_source(&mut self, from: PeerId, number: u64, source: Arc<Source>, live: u64) -> Option<()> {
         let life = Life::of(&source);
         let is_own = (life.id, life.incarnation) == (self.id, self.incarnation);
         let (limit, newest) = (self.config.max_streams_per_peer, self.subscriptions.newest());
-        let publisher = self.lives.get(&(life.id, life.incarnation)).copied();
-        if publisher.is_some_and(|publisher| !self.may_publish(publisher, &life.topic)) {
+        if source.public_key.is_some() != self.outputs.signer.is_some() {
+            return None;
+        }
+        let is_other = |track: &mut Track| track.source.public_key != source.public_key;
+        if !self.is_acceptable(&source) || self.tracks.get_mut(&life).is_some_and(is_other) {
+            self.caches.stats.refused += 1;
             return Some(());
         }
+        let publisher = self.lives.get(&(life.id, life.incarnation)).copied();
         let peer = self.peers.get_mut(&from)?;
         let cost = cost(&source);
         if is_own || source.is_classic() || peer.exchange.sources.contains_key(&number) {
@@ -412,7 +463,8 @@ const SOURCE: u8 = 34;
 const HAVE: u8 = 35;
 const TOLD: u8 = 36;
 const WANT: u8 = 37;
+const MEMBERS_SOURCE: u8 = 38;
 /// Whether an operation is one of these.
 pub(crate) const fn is_catalogue(kind: u8) -> bool {
-    kind >= CACHE && kind <= WANT
+    kind >= CACHE && kind <= MEMBERS_SOURCE
 }

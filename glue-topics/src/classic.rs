@@ -243,6 +243,7 @@ fn source(message: &classic::Message, sink: &Sink<'_>) -> Option<Source> {
         endpoint_name: EndpointName::new(&message.endpoint_name),
         topic_name: TopicName::foreign(&message.topic_name, sink.config.max_topic_bytes)?,
         topic_type: TypeName::foreign(&message.topic_type, sink.config.max_type_bytes)?,
+        public_key: None,
     })
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use glue_net::{Chain, EndpointId, Incarnation, Instant, PeerId};
+use glue_security::PublicKey;
 
 use crate::batch::{Age, Batch};
 use crate::bundle::{self, Found, Header, OpenBundle, Post};
@@ -20,6 +21,9 @@ use crate::message::Source;
 use crate::name::{EndpointName, TopicName, TypeName};
 use crate::publications::PublicationId;
 use crate::topics::Topics;
+
+/// Who has published a share.
+type Publisher = (EndpointId, Incarnation, EndpointName, Option<PublicKey>);
 
 /// The groups that have members, or messages that are not done.
 #[derive(Debug, Default)]
@@ -234,7 +238,7 @@ impl Topics {
     pub(crate) fn read_share(
         &self,
         from: Option<PeerId>,
-        (endpoint_id, incarnation, endpoint_name): (EndpointId, Incarnation, EndpointName),
+        (endpoint_id, incarnation, endpoint_name, public_key): Publisher,
         body: &Bytes,
         deadline: Instant,
     ) -> Option<Batch> {
@@ -245,7 +249,8 @@ impl Topics {
         let text = |bytes| std::str::from_utf8(bytes).ok();
         let topic_name = TopicName::new(text(header.topic)?, self.config.max_topic_bytes).ok()?;
         let topic_type = TypeName::new(text(header.type_name)?, self.config.max_type_bytes).ok()?;
-        let source = Arc::new(Source { endpoint_id, incarnation, endpoint_name, topic_name, topic_type });
+        let source = Source { endpoint_id, incarnation, endpoint_name, topic_name, topic_type, public_key };
+        let source = Arc::new(source);
         // It lives until the deadline, whatever it says.
         let age = (deadline + header.expiry).since(deadline);
         Some(Batch::of_bundle(from, source, body, &header, Age { arrival: deadline, on_arrival: age }))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::{Gauge, Instant};
+use glue_security::Signature;
 
 use crate::batch::{Age, Batch};
 use crate::bundle::{self, Found, Header};
@@ -60,6 +61,8 @@ pub(crate) struct Arrival {
     pub(crate) mark: Mark,
     pub(crate) count: u64,
     pub(crate) body: Bytes,
+    /// For caches.
+    pub(crate) signature: Option<Box<Signature>>,
 }
 
 /// A skip notice as it arrived.
@@ -97,7 +100,7 @@ impl Incoming {
 
     /// `None`: malformed, dropped. A bundle whose beginning can be read, but whose messages can not, is a gap.
     fn read_bundle(&mut self, arrival: Arrival, sink: &mut Sink<'_>) -> Option<()> {
-        let Arrival { now, age, mark, count, body } = arrival;
+        let Arrival { now, age, mark, count, body, signature } = arrival;
         let header = Header::read(&body)?;
         let (first, last) = (header.first, header.first + count.checked_sub(1)?);
         let index = match self.stream(header.topic, sink)? {
@@ -112,7 +115,7 @@ impl Incoming {
                 let batch = Batch::of_bundle(Some(sink.peer), Arc::clone(&source), &body, &header, age);
                 // Before its turn: what is missing before it may never come.
                 if sink.caches.is_any() {
-                    sink.caches.put(&source, (first, last), &batch);
+                    sink.caches.put(&source, (first, last), &batch, signature);
                 }
                 Part::Bundle { batch, source }
             }

@@ -24,7 +24,8 @@
 //! let mut publisher = Topics::new(Config::default(), alice, incarnation, "Alice")?;
 //! let mut subscriber = Topics::new(Config::default(), bob, incarnation, "Bob")?;
 //! let facts = |id, name| {
-//!     PeerFacts { id, incarnation, name: EndpointName::new(name), wire: Wire::Native, permissions: None }
+//!     let name = EndpointName::new(name);
+//!     PeerFacts { id, incarnation, name, wire: Wire::Native, permissions: None, public_key: None }
 //! };
 //! publisher.handle_peer_up(PeerId(0), &facts(bob, "Bob"));
 //! subscriber.handle_peer_up(PeerId(0), &facts(alice, "Alice"));
@@ -85,6 +86,7 @@ mod run;
 mod seek;
 mod sequencer;
 mod serving;
+mod signing;
 mod stats;
 mod stream;
 mod subscriptions;
@@ -92,6 +94,7 @@ mod subscriptions;
 mod tests;
 mod topics;
 mod tracks;
+mod trust;
 mod will;
 
 pub use batch::Batch;
@@ -115,4 +118,5 @@ pub use serving::{Answer, AnswerError, Asked, RequestId, ServeError, ServiceId};
 pub use stats::{Gaps, Received, Stats, TopicStats};
 pub use subscriptions::{SubscribeError, SubscriptionId};
 pub use topics::Topics;
+pub use trust::{ParseTrustError, Trust, TrustProblem};
 pub use will::{LastWill, WillError, WillId};

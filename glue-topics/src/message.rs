@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::{EndpointId, Incarnation, Instant, WallTime};
+use glue_security::PublicKey;
 
 use crate::name::{EndpointName, TopicName, TypeName};
 
@@ -22,6 +23,8 @@ pub struct Source {
     pub topic_name: TopicName,
     /// The topic's type, as the publisher gave it.
     pub topic_type: TypeName,
+    /// By what the publisher is known in a private network.
+    pub public_key: Option<PublicKey>,
 }
 
 impl Source {

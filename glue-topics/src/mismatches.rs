@@ -16,6 +16,7 @@ pub(crate) struct Mismatches(BTreeSet<(Option<PeerId>, Cause, Arc<str>)>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Cause {
     Denied(Permission),
+    Forged,
     Unmet(Side, Policy),
 }
 
@@ -35,6 +36,11 @@ impl Mismatches {
     /// As [`Mismatches::note`], of something that a peer may not do.
     pub(crate) fn note_denied(&mut self, peer: PeerId, what: Permission, topic: &Arc<str>) -> bool {
         self.add(Some(peer), Cause::Denied(what), topic)
+    }
+
+    /// As [`Mismatches::note`], of a peer that brought of a topic what nobody had signed.
+    pub(crate) fn note_forged(&mut self, peer: PeerId, topic: &Arc<str>) -> bool {
+        self.add(Some(peer), Cause::Forged, topic)
     }
 
     fn add(&mut self, peer: Option<PeerId>, cause: Cause, topic: &Arc<str>) -> bool {

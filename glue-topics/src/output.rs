@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glue_net::{EndpointId, Gauge, Instant, PeerId};
+use glue_security::PublicKey;
 
 use crate::batch::Batch;
 use crate::calls::CallEvent;
@@ -15,6 +16,7 @@ use crate::permissions::Permission;
 use crate::presence::TokenEvent;
 use crate::qos::Policy;
 use crate::receipt::Bell;
+use crate::signing::Signer;
 use crate::stats::Stats;
 use crate::subscriptions::SubscriptionId;
 
@@ -31,6 +33,16 @@ pub struct Delivery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// A peer's cache has brought what its publisher has not signed. It is dropped, and asked for elsewhere. Told once for each
+    /// peer and topic.
+    Forged {
+        /// The peer.
+        peer: PeerId,
+        /// Its id.
+        id: EndpointId,
+        /// The topic.
+        topic: TopicName,
+    },
     /// The answer of [`crate::Topics::interested`] has changed for some publication. Told once, however many have.
     InterestChanged,
     /// A peer's interest is beyond the limit: it does not get all that it asked for. Told once for each peer.
@@ -109,6 +121,8 @@ pub enum Event {
 /// wait; only events, which nobody may care to poll, have a limit of their own.
 #[derive(Debug, Default)]
 pub(crate) struct Outputs {
+    /// In a private network.
+    pub(crate) signer: Option<Signer>,
     pub(crate) cargo: VecDeque<(PeerId, Cargo)>,
     pub(crate) deliveries: VecDeque<Delivery>,
     pub(crate) events: VecDeque<Event>,
@@ -126,6 +140,11 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
+    /// By what this endpoint is known in a private network.
+    pub(crate) fn public_key(&self) -> Option<PublicKey> {
+        self.signer.as_ref().map(Signer::public_key)
+    }
+
     pub(crate) fn deliver(&mut self, to: &Arc<[SubscriptionId]>, batch: Batch) {
         if !to.is_empty() {
             self.deliveries.push_back(Delivery { to: Arc::clone(to), batch });

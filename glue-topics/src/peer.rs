@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use glue_net::wire::classic::Codec;
 use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
+use glue_security::PublicKey;
 
 use crate::cargo::Cargo;
 use crate::catalogue::Exchange;
@@ -37,6 +38,8 @@ pub struct PeerFacts {
     pub wire: Wire,
     /// What it may do; `None`: everything.
     pub permissions: Option<Arc<Permissions>>,
+    /// By what it is known in a private network.
+    pub public_key: Option<PublicKey>,
 }
 
 /// The data wire that a peer understands.
@@ -56,6 +59,7 @@ pub(crate) struct Peer {
     pub(crate) name: EndpointName,
     pub(crate) wire: Wire,
     pub(crate) rules: Rules,
+    pub(crate) public_key: Option<PublicKey>,
     pub(crate) reachable: bool,
     /// Whether it gets what is published, see [`crate::Topics::set_served`].
     pub(crate) served: bool,
@@ -103,6 +107,7 @@ impl Peer {
             name: facts.name.clone(),
             wire: facts.wire,
             rules: facts.permissions.clone(),
+            public_key: facts.public_key,
             reachable: true,
             served: true,
             congested: false,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use glue_net::wire::classic::{self, Codec};
 use glue_net::{PeerId, Priority};
+use glue_security::SIGNATURE_BYTES;
 
 use crate::bundle::{self, Bundle, OpenBundle, Post};
 use crate::cache;
@@ -84,9 +85,19 @@ struct Target {
     /// Where its run stands, if it ever asked for history.
     splice: Option<Splice>,
     best_effort: bool,
+    /// It caches the topic, in a private network.
+    signed: bool,
 }
 
 impl Target {
+    fn queue(&mut self, bundle: &Arc<Bundle>, ticket: Option<Arc<Ticket>>, priority: Priority, outputs: &mut Outputs) {
+        if self.signed {
+            outputs.signer.iter().for_each(|signer| bundle.sign(signer));
+        }
+        let (mark, class) = (self.mark(), Class { priority, best_effort: self.best_effort, signed: self.signed });
+        outputs.cargo.push_back((self.peer, Cargo::bundle(Arc::clone(bundle), mark, ticket, class)));
+    }
+
     /// How the next cargo is marked.
     fn mark(&mut self) -> Mark {
         let is_first = !std::mem::replace(&mut self.started, true);
@@ -170,9 +181,8 @@ impl Publication {
         self.counts.copies += bundle.count() * self.native.iter().filter(|target| target.served).count() as u64;
         let (bundle, receipt, priority) = (Arc::new(bundle), self.receipt.as_ref(), self.priority);
         for target in self.native.iter_mut().filter(|target| target.served) {
-            let (mark, class) = (target.mark(), Class { priority, best_effort: target.best_effort });
             let ticket = receipt.map(|receipt| ticket(receipt, &self.cachers, target.peer, bundle.content.len()));
-            outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(&bundle), mark, ticket, class)));
+            target.queue(&bundle, ticket, priority, outputs);
         }
         if let Some(store) = &mut self.store {
             stats.history_dropped += store.push(&bundle);
@@ -228,7 +238,7 @@ impl Publication {
     fn skip(&mut self, id: PeerId, first: u64, outputs: &mut Outputs) {
         let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return };
         let (mark, topic) = (target.mark(), self.source.topic_name.clone());
-        let class = Class { priority: self.priority, best_effort: false };
+        let class = Class { priority: self.priority, ..Class::default() };
         let skipped = Cargo::skipped(topic, (first, self.next_sequence - 1), mark, GapReason::Overflow).at(class);
         outputs.cargo.push_back((id, skipped));
     }
@@ -415,17 +425,19 @@ impl Publication {
     pub(crate) fn add(&mut self, id: PeerId, peer: &Peer, terms: Terms, outputs: &mut Outputs, stats: &mut Stats) {
         self.close(outputs, stats);
         let Terms { wish, best_effort } = terms;
-        let (reachable, room) = (peer.reachable, peer.room);
+        let (reachable, signed) = (peer.reachable, peer.takes_signed(&self.source.topic_name));
+        let room = room_for(peer, signed);
         let barrier = self.told.get(&id).map_or_else(|| peer.ends_sent(), |(barrier, _)| *barrier);
         let served = peer.serves(best_effort);
         let live = self.next_sequence;
         let begin = self.store.as_ref().map_or(live, |store| store.begin(wish, live));
         let splice = (peer.asked > SubscriptionId::default()).then_some(Splice { begin, live, asked: peer.asked });
         let (missed, started) = (None, false);
-        let mut target = Target { peer: id, reachable, served, missed, room, barrier, started, splice, best_effort };
+        let mut target =
+            Target { peer: id, reachable, served, missed, room, barrier, started, splice, best_effort, signed };
         if begin < live && served {
-            let class = Class { priority: self.priority, best_effort };
-            self.counts.copies += replay(&self.source.topic_name, self.store.as_ref(), &mut target, class, outputs);
+            let topic = &self.source.topic_name;
+            self.counts.copies += replay(topic, self.store.as_ref(), &mut target, self.priority, outputs);
         } else if begin < live {
             stats.skipped += live - begin;
             target.missed = Some(begin);
@@ -516,7 +528,8 @@ impl Publication {
             Wire::Native => {
                 let Some(target) = self.native.iter_mut().find(|target| target.peer == id) else { return };
                 target.served = peer.serves(target.best_effort);
-                (target.reachable, target.room) = (peer.reachable, peer.room);
+                target.signed = peer.takes_signed(&self.source.topic_name);
+                (target.reachable, target.room) = (peer.reachable, room_for(peer, target.signed));
             }
         }
         self.recompute(outputs);
@@ -568,6 +581,11 @@ pub(crate) struct Terms {
     pub(crate) best_effort: bool,
 }
 
+/// Bytes of body in a datagram to a peer.
+const fn room_for(peer: &Peer, signed: bool) -> usize {
+    if signed { peer.room.saturating_sub(SIGNATURE_BYTES) } else { peer.room }
+}
+
 /// Of a peer that gets a message whose publisher wants to know.
 #[cold]
 fn ticket(receipt: &Receipt, cachers: &BTreeMap<PeerId, u64>, peer: PeerId, len: usize) -> Arc<Ticket> {
@@ -576,16 +594,22 @@ fn ticket(receipt: &Receipt, cachers: &BTreeMap<PeerId, u64>, peer: PeerId, len:
 }
 
 /// Queues what is kept for a peer, and says what is no longer there; returns how many messages.
-fn replay(topic: &TopicName, store: Option<&Store>, target: &mut Target, class: Class, outputs: &mut Outputs) -> u64 {
+fn replay(
+    topic: &TopicName,
+    store: Option<&Store>,
+    target: &mut Target,
+    priority: Priority,
+    outputs: &mut Outputs,
+) -> u64 {
     let Some((store, Splice { begin, live, .. })) = store.zip(target.splice) else { return 0 };
-    let (mut at, mut count) = (begin, 0);
+    let (mut at, mut count, class) = (begin, 0, Class { priority, ..Class::default() });
     // What is missing in between has expired: what is over a limit, or superseded, is older than what is kept.
     let skipped = |from, to, mark| Cargo::skipped(topic.clone(), (from, to), mark, GapReason::Expired).at(class);
     for bundle in store.from(begin) {
         if at < bundle.first {
             outputs.cargo.push_back((target.peer, skipped(at, bundle.first - 1, target.mark())));
         }
-        outputs.cargo.push_back((target.peer, Cargo::bundle(Arc::clone(bundle), target.mark(), None, class)));
+        target.queue(bundle, None, priority, outputs);
         at = bundle.last + 1;
         count += bundle.count();
     }

@@ -265,6 +265,7 @@ impl Topics {
             endpoint_name: self.name.clone(),
             topic_name: topic_name.clone(),
             topic_type,
+            public_key: self.outputs.public_key(),
         };
         let id = self.publications.insert(source, next_sequence)?;
         let peers: Vec<_> = self.peers.keys().copied().collect();

@@ -32,8 +32,8 @@ impl Topics {
             Ok(Head::Carried(head)) => self.handle_carried(now, from, head, &body),
             Ok(Head::Answer(head)) => self.handle_answer(from, &head, body),
             Ok(Head::Request(head)) => self.handle_request(now, from, &head, body),
-            Ok(Head::Bundle { mark, count, age }) => {
-                let arrival = Arrival { now, age, mark, count, body };
+            Ok(Head::Bundle { mark, count, age, signature }) => {
+                let arrival = Arrival { now, age, mark, count, body, signature };
                 self.with_peer(from, |incoming, sink| incoming.handle_bundle(arrival, sink));
             }
             Ok(Head::Control { number }) => self.handle_control(now, from, number, body),

@@ -257,7 +257,7 @@ impl Topics {
 
 /// Whether a peer can be asked, or brings what it publishes. A datagram that comes late is no sign of it: who has died since
 /// would be waited for.
-const fn is_here(peer: &Peer) -> bool {
+pub(crate) const fn is_here(peer: &Peer) -> bool {
     peer.reachable && peer.presence.is_there
 }
 

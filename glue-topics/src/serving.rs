@@ -429,9 +429,9 @@ impl Topics {
         if free == 0 || peer.as_ref().is_some_and(|peer| peer.desk.waiting >= free) {
             return Err(Why::Busy);
         }
-        let (endpoint_id, incarnation, endpoint_name) = match &peer {
-            Some(peer) => (peer.id, peer.incarnation, peer.name.clone()),
-            None => (self.id, self.incarnation, self.name.clone()),
+        let (endpoint_id, incarnation, endpoint_name, public_key) = match &peer {
+            Some(peer) => (peer.id, peer.incarnation, peer.name.clone(), peer.public_key),
+            None => (self.id, self.incarnation, self.name.clone(), self.outputs.public_key()),
         };
         if let Some(peer) = peer {
             peer.desk.waiting += 1;
@@ -444,12 +444,13 @@ impl Topics {
         self.serving.by_leg.insert((from, leg), id);
         match takes {
             Takes::Requests(topic_name) => {
-                let source = Arc::new(Source { endpoint_id, incarnation, endpoint_name, topic_name, topic_type });
+                let source = Source { endpoint_id, incarnation, endpoint_name, topic_name, topic_type, public_key };
+                let source = Arc::new(source);
                 let asked = Asked { id, service: ServiceId(service), source, payload, deadline, from };
                 self.outputs.calls.push_back(CallEvent::Request(asked));
             }
             Takes::Shares(to) => {
-                let publisher = (endpoint_id, incarnation, endpoint_name);
+                let publisher = (endpoint_id, incarnation, endpoint_name, public_key);
                 let Some(batch) = self.read_share(from, publisher, &payload, deadline) else {
                     self.stats.malformed += 1;
                     self.done(id);

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use glue_net::{EndpointId, Gauge, Incarnation, PeerId};
+use glue_security::PublicKey;
 
 use crate::batch::Batch;
 use crate::cache::Caches;
@@ -88,6 +89,7 @@ pub(crate) struct Sink<'a> {
     pub(crate) endpoint_id: EndpointId,
     pub(crate) incarnation: Incarnation,
     pub(crate) endpoint_name: &'a EndpointName,
+    pub(crate) public_key: Option<&'a PublicKey>,
     pub(crate) config: &'a Config,
     pub(crate) subscriptions: &'a Subscriptions,
     pub(crate) outputs: &'a mut Outputs,
@@ -427,8 +429,9 @@ impl Sink<'_> {
     }
 
     pub(crate) fn source(&self, topic_name: TopicName, topic_type: TypeName) -> Arc<Source> {
-        let (endpoint_id, endpoint_name) = (self.endpoint_id, self.endpoint_name.clone());
-        Arc::new(Source { endpoint_id, incarnation: self.incarnation, endpoint_name, topic_name, topic_type })
+        let (endpoint_id, incarnation) = (self.endpoint_id, self.incarnation);
+        let (endpoint_name, public_key) = (self.endpoint_name.clone(), self.public_key.copied());
+        Arc::new(Source { endpoint_id, incarnation, endpoint_name, topic_name, topic_type, public_key })
     }
 
     pub(crate) fn tell_unmet(&mut self, topic: &TopicName, policy: Policy) {

@@ -28,6 +28,7 @@ use crate::stats::{Ledger, Received, Stats, TopicStats};
 use crate::stream::Sink;
 use crate::subscriptions::{Declared, SubscribeError, SubscriptionId, Subscriptions};
 use crate::tracks::Tracks;
+use crate::trust::Trust;
 
 /// Topics: who publishes what to whom, in which order, for how long.
 ///
@@ -76,6 +77,8 @@ pub struct Topics {
     pub(crate) ordering: BTreeSet<PeerId>,
     /// Sources that caches of peers tell of.
     pub(crate) tracks: Tracks,
+    /// Whose messages are taken from caches.
+    pub(crate) trust: Option<Trust>,
     /// Native peers.
     pub(crate) lives: BTreeMap<(EndpointId, Incarnation), PeerId>,
 }
@@ -109,6 +112,7 @@ impl Topics {
             orders_due: None,
             ordering: BTreeSet::new(),
             tracks,
+            trust: None,
             lives: BTreeMap::new(),
             held,
             names: Gauge::default(),
@@ -194,7 +198,10 @@ impl Topics {
     /// [gone](Topics::handle_peer_gone) first, at both sides.
     pub fn handle_peer_up(&mut self, id: PeerId, facts: &PeerFacts) {
         let is_native = facts.wire == Wire::Native;
-        if self.peers.get(&id).is_some_and(|peer| peer.is_native() != is_native || peer.rules != facts.permissions) {
+        let is_other = |peer: &Peer| {
+            peer.is_native() != is_native || peer.rules != facts.permissions || peer.public_key != facts.public_key
+        };
+        if self.peers.get(&id).is_some_and(is_other) {
             self.handle_peer_gone(id);
         }
         // Its tokens bear its name, which may be another now.
@@ -213,6 +220,9 @@ impl Topics {
         }
         if facts.wire == Wire::Native {
             self.lives.insert((facts.id, facts.incarnation), id);
+            // What caches said of it under another key was not true.
+            let life = (facts.id, facts.incarnation);
+            self.tracks.distrust(|of| (of.endpoint_id, of.incarnation) == life && of.public_key != facts.public_key);
             self.tracks.touch_all();
         }
         self.set_there(id, true);
@@ -420,6 +430,7 @@ impl Topics {
             endpoint_id: peer.id,
             incarnation: peer.incarnation,
             endpoint_name: &peer.name,
+            public_key: peer.public_key.as_ref(),
             config,
             subscriptions,
             outputs,

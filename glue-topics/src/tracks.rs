@@ -239,6 +239,15 @@ impl Tracks {
         }
     }
 
+    /// Forgets sources of which caches must not tell: nothing that they brought is believed any more.
+    pub(crate) fn distrust(&mut self, is_wrong: impl Fn(&Source) -> bool) {
+        let wrong = self.by_life.iter().filter(|(_, track)| is_wrong(&track.source)).map(|(life, _)| life.clone());
+        for life in wrong.collect::<Vec<_>>() {
+            let track = self.take(&life);
+            track.iter().flat_map(|track| track.waiting.values()).for_each(|waiting| self.release(waiting));
+        }
+    }
+
     /// Whether what is missing may come from a cache.
     pub(crate) fn may_be_filled(&self) -> bool {
         !self.cachers.is_empty()

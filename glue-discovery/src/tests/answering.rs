@@ -160,12 +160,41 @@ fn a_probe_is_answered_when_it_comes_from_a_known_peer() {
 fn the_answer_to_our_probe_is_not_answered() {
     let mut one = One::new(config());
     let peer = native(2, "two", "10.0.0.2:5");
-    one.hear(&peer).wait(ms(1_350));
-    assert_eq!(one.discovery.stats().answers_sent, 0);
+    one.hear(&peer).wait(ms(1_150));
     let _ = one.sent();
+    assert_eq!(one.discovery.stats().probes_sent, 1);
     for _ in 0..3 {
         one.wait(ms(50)).hear(&with(peer.clone(), |a| a.discovery_target_addr = None));
         assert_eq!(one.unicasts(), []);
+    }
+}
+
+#[test]
+fn what_comes_after_two_probes_in_vain_may_be_a_probe_and_is_answered_once() {
+    let mut one = One::new(config());
+    let peer = native(2, "two", "10.0.0.2:5");
+    one.hear(&peer).wait(ms(1_100)).wait(ms(125)).wait(ms(75));
+    let _ = one.sent();
+    assert_eq!(one.discovery.stats().probes_sent, 2);
+    for answers in [1, 0, 0] {
+        one.wait(ms(20)).hear(&with(peer.clone(), |a| a.discovery_target_addr = None));
+        assert_eq!(one.unicasts().len(), answers);
+    }
+}
+
+/// Both probe in vain, and the first that gets through is no answer to the other's probes.
+#[test]
+fn a_pair_stays_together_whose_network_heals_before_either_would_expire() {
+    for cut in (400..750).step_by(10) {
+        let mut world = World::new();
+        world.start_many(6, &[GROUP], 1);
+        world.run(ms(2_000 + cut * 7));
+        assert!(world.is_complete());
+        world.loss = Some((Rng::new(1), 1.0));
+        world.run(ms(cut));
+        world.loss = None;
+        world.run(ms(5_000));
+        assert!(world.nodes.iter().all(|n| n.events.len() == 5), "nobody went down, cut for {cut} ms");
     }
 }
 

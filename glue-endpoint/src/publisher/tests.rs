@@ -20,7 +20,14 @@ async fn publisher() -> (Endpoint, Publisher) {
     let publisher = endpoint.publisher("t", "ty").unwrap();
     publisher.shared.call(|engine, now| {
         let (id, name) = (EndpointId::from_integer(7), EndpointName::new("seven"));
-        let facts = PeerFacts { id, incarnation: Incarnation(1), name, wire: Wire::Native, permissions: None };
+        let facts = PeerFacts {
+            id,
+            incarnation: Incarnation(1),
+            name,
+            wire: Wire::Native,
+            permissions: None,
+            public_key: None,
+        };
         engine.topics.handle_peer_up(PEER, &facts);
         // Its first control cargo: it subscribes to everything.
         let (head, body) = (Bytes::from_static(&[0, 0]), Bytes::from_static(&[1, 1, b'#', 0]));

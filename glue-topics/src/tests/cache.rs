@@ -27,7 +27,7 @@ impl Split {
     }
 
     /// Two nodes lose each other.
-    fn cut(&mut self, a: usize, b: usize) {
+    pub(super) fn cut(&mut self, a: usize, b: usize) {
         self.cut.extend([(a, b), (b, a)]);
         self.world.nodes[a].handle_peer_suspended(peer(b));
         self.world.nodes[b].handle_peer_suspended(peer(a));
@@ -81,7 +81,7 @@ impl Split {
         }
     }
 
-    fn publish(&mut self, count: usize) {
+    pub(super) fn publish(&mut self, count: usize) {
         for _ in 0..count {
             self.world.publish_for(0, "a", 60 * SECOND, b"x");
         }
@@ -111,6 +111,30 @@ fn a_cache_that_lacks_the_start_of_a_run_lets_nobody_begin_in_the_middle() {
     assert!(split.world.items(1, id).is_empty());
     split.world.flight = late;
     split.run(SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 2, 3]);
+}
+
+/// 0 publishes, and 2 gets the first by 3 alone; 1 reaches no other than 2.
+#[test]
+fn a_cache_does_not_wait_for_a_start_that_its_publisher_can_not_bring_any_more() {
+    let mut split = Split::new(4);
+    for node in [2, 3] {
+        split.world.nodes[node].cache("#", 1 << 20).unwrap();
+    }
+    let id = split.world.nodes[1].subscribe("a", "text").unwrap();
+    split.run(ms(200));
+    split.cut(0, 1);
+    split.cut(1, 3);
+    split.world.publish_for(0, "a", 60 * SECOND, b"late at 2");
+    split.world.send();
+    let (late, rest) = std::mem::take(&mut split.world.flight).into_iter().partition(|(_, to, _)| *to == 2);
+    split.waiting.extend::<Vec<_>>(late);
+    split.world.flight = rest;
+    split.publish(2);
+    split.run(SECOND);
+    assert!(split.world.items(1, id).is_empty());
+    split.cut(0, 2);
+    split.run(2 * SECOND);
     assert_eq!(split.world.numbers(1, id), [1, 2, 3]);
 }
 

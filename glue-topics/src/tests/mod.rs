@@ -16,6 +16,7 @@ mod presence;
 mod qos;
 mod runs;
 mod served;
+mod signing;
 mod speed;
 
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ pub(crate) fn ms(millis: u64) -> Duration {
 pub(crate) fn facts(node: usize, wire: Wire) -> PeerFacts {
     let id = EndpointId::from_integer(i64::try_from(node).unwrap());
     let name = EndpointName::new(&format!("node-{node}"));
-    PeerFacts { id, incarnation: LIFE, name, wire, permissions: None }
+    PeerFacts { id, incarnation: LIFE, name, wire, permissions: None, public_key: None }
 }
 
 pub(crate) fn topics(node: usize, config: Config) -> Topics {

@@ -55,6 +55,7 @@ pub fn publisher(topics: &[String], room: usize) -> Topics {
         name: EndpointName::new(name),
         wire: Wire::Native,
         permissions: None,
+        public_key: None,
     };
     let mut publisher = Topics::new(config, EndpointId::from_integer(1), LIFE, "publisher").expect("good settings");
     let mut subscriber =

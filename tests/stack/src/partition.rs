@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use glue_endpoint::Engine;
-use glue_net::{EndpointId, Rng};
+use glue_net::{EndpointId, Instant, Rng};
 use glue_sim::{Link, NodeId};
 
 use crate::scene::{ms, s};
@@ -70,6 +70,8 @@ pub struct PartitionPlan {
 pub struct Outcome {
     /// From when all who live had found each other again, and given up the dead, until all had everything.
     pub converged: Duration,
+    /// From the heal until then: the last time that one of them did not know another.
+    pub found: Duration,
     /// How long the same messages take directly to all, on the same links, without a partition.
     pub transfer: Duration,
     /// Messages that came from caches, at all members.
@@ -125,14 +127,16 @@ impl Partition {
         let time = ms(self.rng.below(4_000));
         self.cluster.run(time);
         self.cluster.world.heal();
+        let healed = self.cluster.world.now();
         self.find_each_other();
-        let converged = self.converge(s(60));
+        let (found, converged) = self.converge_from_the_last_meeting(s(60));
+        let found = found.since(healed);
         // Nothing comes late, or twice.
         self.cluster.run(s(3));
         let transfer = self.transfer(after - before);
         self.check();
         let pulled = self.living.iter().map(|index| self.cluster.report(*index).caches.pulled).sum();
-        Outcome { converged, transfer, pulled, missed: self.cluster.books.missed }
+        Outcome { converged, found, transfer, pulled, missed: self.cluster.books.missed }
     }
 
     fn fall_apart(&mut self) {
@@ -185,11 +189,15 @@ impl Partition {
     /// Until each of the living has found the others, and given up the dead: what discovery needs for it is its own matter.
     fn find_each_other(&mut self) {
         let end = self.cluster.world.now() + s(60);
-        let ids: BTreeSet<EndpointId> = self.living.iter().map(|index| self.cluster.members[*index].id).collect();
-        while !self.living.iter().all(|index| self.knows(*index) == ids) {
+        while !self.have_met() {
             assert!(self.cluster.world.now() < end, "they do not find each other");
             self.cluster.run(ms(10));
         }
+    }
+
+    fn have_met(&self) -> bool {
+        let ids: BTreeSet<EndpointId> = self.living.iter().map(|index| self.cluster.members[*index].id).collect();
+        self.living.iter().all(|index| self.knows(*index) == ids)
     }
 
     /// Whom a member knows, itself included.
@@ -199,16 +207,26 @@ impl Partition {
         peers.map(|(_, info)| info.id).chain([member.id]).collect()
     }
 
-    /// Until all of the living have everything; returns how long it took.
-    fn converge(&mut self, limit: Duration) -> Duration {
-        let start = self.cluster.world.now();
+    /// Until all of the living have everything.
+    fn converge(&mut self, limit: Duration) {
+        let _ = self.converge_from_the_last_meeting(limit);
+    }
+
+    /// Until all of the living have everything; returns since when they knew each other, and how long it took from then. Who
+    /// was silent for long when the network healed may expire just after it, and has to be found again.
+    fn converge_from_the_last_meeting(&mut self, limit: Duration) -> (Instant, Duration) {
+        let (start, mut met) = (self.cluster.world.now(), self.cluster.world.now());
         loop {
+            let now = self.cluster.world.now();
             let has_all = |reader: &usize| PUBLISHERS.iter().all(|publisher| self.has_all(*reader, *publisher));
             if self.living.iter().all(has_all) {
-                return self.cluster.world.now().since(start);
+                return (met, now.since(met));
             }
-            assert!(self.cluster.world.now() < start + limit, "not all have everything: {}", self.lacking());
+            assert!(now < start + limit, "not all have everything: {}", self.lacking());
             self.cluster.run(ms(10));
+            if !self.have_met() {
+                met = self.cluster.world.now();
+            }
         }
     }
 

@@ -33,7 +33,7 @@ fn link(seed: u64) -> Link {
 fn who_joins_late_gets_what_is_kept_and_then_what_is_live() {
     check("who_joins_late_gets_what_is_kept_and_then_what_is_live", kept(32), |seed| {
         let tally = Late::new(seed, link(seed), plan(seed, false)).run();
-        assert!(tally.joins == 200 && tally.delivered > 1_000 && tally.history > 30, "{tally:?}");
+        assert!(tally.joins == 200 && tally.delivered > 500 && tally.history > 30, "{tally:?}");
     });
 }
 

@@ -41,6 +41,9 @@ fn heals(seed: u64, shape: Shape, dies: bool) -> Outcome {
     assert_eq!(outcome.missed, 0, "0 unexpired messages are lost while a cache lives");
     let limit = 2 * outcome.transfer + s(1) + repair;
     assert!(outcome.converged <= limit, "{shape:?}, {loss} lost: {outcome:?}");
+    // The living hear each other's next announcement; the dead are given up after two intervals.
+    let found = if dies { ms(2_100) } else { ms(1_100) };
+    assert!(loss > 0.0 || outcome.found <= found, "{shape:?}: {outcome:?}");
     outcome
 }
 

@@ -5,11 +5,11 @@ use std::collections::btree_map::Entry;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use glue_net::Instant;
 use glue_security::PublicKey;
-use glue_topics::{Filter, NameError, Permissions};
 
-use crate::engine::Engine;
+use crate::filter::Filter;
+use crate::name::NameError;
+use crate::permissions::{Permissions, Rules};
 
 /// Which members of a private network an endpoint takes in, and what they may do. It is read from text, one line for each:
 ///
@@ -25,7 +25,7 @@ use crate::engine::Engine;
 /// commas; one that begins with a wildcard does not match topics that begin with `$`.
 ///
 /// ```
-/// use glue_endpoint::Trust;
+/// use glue_topics::Trust;
 ///
 /// let trust: Trust = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo= oven publish=site/oven/# subscribe=site/orders".parse()?;
 /// let oven = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a".parse()?;
@@ -34,13 +34,10 @@ use crate::engine::Engine;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust {
-    members: BTreeMap<PublicKey, Rule>,
+    members: BTreeMap<PublicKey, Rules>,
     /// For all others.
-    others: Option<Rule>,
+    others: Option<Rules>,
 }
-
-/// `None`: everything is allowed.
-type Rule = Option<Arc<Permissions>>;
 
 /// What is wrong with a line of the text of [`Trust`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,8 +91,9 @@ impl Trust {
         self.rule(key).is_some()
     }
 
-    /// What is allowed to a member; `None`: it is not taken in.
-    pub(crate) fn rule(&self, key: &PublicKey) -> Option<&Option<Arc<Permissions>>> {
+    /// What is allowed to a member, `None` for everything; `None`: it is not taken in.
+    #[must_use]
+    pub fn rule(&self, key: &PublicKey) -> Option<&Option<Arc<Permissions>>> {
         self.members.get(key).or(self.others.as_ref())
     }
 }
@@ -143,33 +141,7 @@ impl Trust {
     }
 }
 
-impl Engine {
-    /// Says who is trusted with what from now on, in a private network; elsewhere it has no effect. Who is trusted no longer is
-    /// dropped at once. With who may do something else than before a new session begins, so that all is looked at again: what
-    /// was under way between the two is lost, and told as gaps. Others notice nothing.
-    pub fn set_trust(&mut self, now: Instant, trust: Option<Trust>) {
-        let Some(private) = &mut self.private else { return };
-        let before = std::mem::replace(&mut private.trust, trust.clone());
-        for (peer, key) in self.roster.keys() {
-            let rule_of = |trust: &Option<Trust>| match trust {
-                Some(trust) => trust.rule(&key?).cloned(),
-                None => Some(None),
-            };
-            let rule = rule_of(&trust);
-            if rule.is_none() {
-                self.discovery.revoke(now, peer);
-                self.follow_peers(now);
-                // One out of reach is none of discovery's any more.
-                self.forget(peer);
-            } else if rule != rule_of(&before) {
-                self.meet_anew(now, peer);
-            }
-        }
-        self.deliver();
-    }
-}
-
-fn rule(words: &[&str]) -> Result<Rule, TrustProblem> {
+fn rule(words: &[&str]) -> Result<Rules, TrustProblem> {
     let mut found: [Option<Vec<Filter>>; 3] = [None, None, None];
     for word in words {
         let (name, filters) = word.split_once('=').unwrap_or((word, ""));
