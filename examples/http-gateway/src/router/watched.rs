@@ -80,10 +80,17 @@ impl<S: Socket> Watched<S> {
         if self.since.0 != phase {
             self.since = (phase, Instant::now());
         }
-        if !matches!(phase, Phase::Idle | Phase::Head) {
+        if phase == Phase::Other {
             return Poll::Pending;
         }
-        ready!(self.alarm.poll_until(cx, self.since.1 + self.patience));
+        loop {
+            ready!(self.alarm.poll_until(cx, self.since.1 + self.patience));
+            if matches!(phase, Phase::Idle | Phase::Head) {
+                break;
+            }
+            // An answer may end when nobody looks here, and then somebody must look again.
+            self.since.1 = Instant::now();
+        }
         if phase == Phase::Head {
             // Nothing of ours is under way, so it fits. Who does not even take this gets no more.
             let _ = Pin::new(&mut self.socket).poll_write(cx, LATE);
