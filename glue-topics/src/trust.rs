@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_readme_s_file_is_one() {
-        let (_, rest) = include_str!("../../README.md").split_once("```\n# public key").unwrap();
+        let (_, rest) = include_str!("../../README.md").split_once("```text\n# public key").unwrap();
         let trust = parsed(rest.split_once("```").unwrap().0.split_once('\n').unwrap().1);
         assert!(trust.rule(&key(1)).unwrap().is_some() && trust.rule(&key(3)).unwrap().is_some());
         assert_eq!((trust.rule(&key(2)), trust.admits(&key(4))), (Some(&None), true));
