@@ -71,7 +71,6 @@ impl Stream {
         }
         self.open_track(sink);
         let Some(track) = sink.tracks.get_mut(&sink.life(&self.topic)) else { return };
-        track.ended = None;
         for (id, next) in places {
             let has_wish = sink.subscriptions.wish_of(id) > 0;
             // Where it is already, all that this stream brings has gone through the track.

@@ -284,6 +284,7 @@ impl Topics {
         self.set_there(id, false);
         if let Some(peer) = self.peers.remove(&id) {
             self.lives.remove(&(peer.id, peer.incarnation));
+            self.tracks.forget_ends((peer.id, peer.incarnation));
         }
         self.tracks.forget_holder(id);
         self.owing.remove(&id);

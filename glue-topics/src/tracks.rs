@@ -239,6 +239,12 @@ impl Tracks {
         }
     }
 
+    /// A publisher is gone: what it publishes meanwhile follows the runs that it has ended.
+    pub(crate) fn forget_ends(&mut self, publisher: (EndpointId, Incarnation)) {
+        let of_it = self.by_life.iter_mut().filter(|(life, _)| (life.id, life.incarnation) == publisher);
+        of_it.for_each(|(_, track)| track.ended = None);
+    }
+
     /// Forgets sources of which caches must not tell: nothing that they brought is believed any more.
     pub(crate) fn distrust(&mut self, is_wrong: impl Fn(&Source) -> bool) {
         let wrong = self.by_life.iter().filter(|(_, track)| is_wrong(&track.source)).map(|(life, _)| life.clone());
