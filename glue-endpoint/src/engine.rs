@@ -284,6 +284,8 @@ impl Engine {
         self.note_serving();
         self.discovery.handle_alive(now, peer);
         self.note_life(now, peer);
+        // First: the datagram that begins a session anew may bring the first of it.
+        self.follow_sessions();
         while let Some((peer, payload)) = self.transport.poll_payload() {
             let Some(joined) = self.joiner.handle_payload(peer, payload) else { continue };
             match joined {
@@ -292,7 +294,6 @@ impl Engine {
                 Joined::Dropped { head, start } => self.topics.handle_cargo(now, peer, head, start),
             }
         }
-        self.follow_sessions();
         self.deliver();
         self.note_peak();
         self.renew_credit(peer);
