@@ -49,7 +49,7 @@ async fn on_a_host_of_its_own() {
     setup.0.listeners.iter_mut().for_each(|listen| listen.address = address);
     let demux = setup.settings(|settings| settings.write_timeout = Duration::from_secs(1)).start().await;
     let port = demux.listeners()[0].port();
-    let mut far = on(&there, &["bash", "-c", &format!("exec 3<>/dev/tcp/10.99.9.1/{port}; cat <&3")])
+    let mut far = on(&there, &["bash", "-c", &format!("exec 3<>/dev/tcp/10.99.9.1/{port}; exec cat <&3")])
         .stdout(Stdio::piped())
         .spawn()
         .expect("a client");
