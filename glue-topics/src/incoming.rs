@@ -238,7 +238,7 @@ impl Incoming {
     /// Delivers what is held, as what it waits for does not come for this reason.
     pub(crate) fn give_up(&mut self, reason: GapReason, sink: &mut Sink<'_>) {
         for stream in &mut self.streams {
-            stream.give_up(reason, &mut self.budget, sink);
+            stream.give_up((reason, self.ends_seen), &mut self.budget, sink);
         }
         self.classic.give_up(&mut self.budget, sink);
     }

@@ -20,6 +20,9 @@ use crate::subscriptions::SubscriptionId;
 pub(crate) struct Run {
     barrier: Option<u64>,
     splice: Splice,
+    /// It was made to begin since its publisher is gone, and runs before it may be lost: those that wait for the first of
+    /// their history do not begin with it, but when the publisher is back.
+    is_remnant: bool,
 }
 
 /// What has come of a run whose turn it is not.
@@ -50,9 +53,14 @@ impl Run {
         self.splice.asked
     }
 
-    /// The first number that is no history.
+    /// The first number that was published after it began.
     pub(crate) const fn live(&self) -> u64 {
         self.splice.live
+    }
+
+    /// Whether not all that take part get this number.
+    pub(crate) const fn is_history(&self, number: u64) -> bool {
+        number < self.splice.live || self.is_remnant
     }
 }
 
@@ -82,8 +90,8 @@ impl Stream {
         (pending.start.is_some() && *barrier <= ends_seen && !run_before).then_some(*barrier)
     }
 
-    /// Begins a named run.
-    pub(crate) fn begin(&mut self, barrier: u64, budget: &mut Budget, sink: &mut Sink<'_>) {
+    /// Begins a named run. `is_remnant`: the publisher is gone, and runs before it may be lost.
+    pub(crate) fn begin(&mut self, barrier: u64, is_remnant: bool, budget: &mut Budget, sink: &mut Sink<'_>) {
         let Some(Pending { start, pieces }) = self.later.remove(&barrier) else { return };
         // A run that the peer never ended is over as well.
         self.keep_cursors(sink);
@@ -96,7 +104,7 @@ impl Stream {
         }
         // Without its first cargo nobody knows whom it is for.
         let splice = start.map_or_else(Splice::default, |(_, splice)| splice);
-        self.run = Run { barrier: Some(barrier), splice };
+        self.run = Run { barrier: Some(barrier), splice, is_remnant };
         self.audience.begin_run(barrier);
         let Some((first, _)) = start else {
             pieces.iter().for_each(|(_, _, part)| budget.sub(part.bytes()));
@@ -124,7 +132,7 @@ impl Stream {
         let ids = sink.subscriptions.matching(&self.topic, type_name).ids;
         let life = sink.life(&self.topic);
         for id in ids.iter().filter(|id| **id <= self.run.asked()) {
-            let (had, floor) = (sink.cursors.next(&life, *id), self.floor(*id, sink));
+            let (had, floor) = (sink.cursors.next(&life, *id), self.floor(*id, sink).unwrap_or(0));
             if had > 0 && had < floor {
                 let source = self.source.clone();
                 let source = source.unwrap_or_else(|| sink.source(self.topic.clone(), TypeName::any()));
@@ -140,7 +148,12 @@ impl Stream {
     }
 
     /// Begins the next named run, whatever is missing before it. False: there is none.
-    pub(crate) fn force_named(&mut self, reason: GapReason, budget: &mut Budget, sink: &mut Sink<'_>) -> bool {
+    pub(crate) fn force_named(
+        &mut self,
+        (reason, ends_seen): (GapReason, u64),
+        budget: &mut Budget,
+        sink: &mut Sink<'_>,
+    ) -> bool {
         let Some(barrier) = self.later.keys().next().copied() else { return false };
         if let Some((next, (_, end))) = self.sequencer.next().zip(self.ends.front().copied())
             && next < end
@@ -148,8 +161,12 @@ impl Stream {
             self.tell_gap(next, end - 1, reason, sink);
             self.sequencer.restart(end).for_each(drop);
         }
+        // The first may be of the run that was under way.
+        let ended = self.ends.iter().filter(|(told, _)| *told <= barrier).count();
+        let is_one_lost = barrier > ends_seen || ended > usize::from(self.sequencer.next().is_some());
+        let is_remnant = reason == GapReason::PublisherGone && is_one_lost;
         self.ends.retain(|(told, _)| *told > barrier);
-        self.begin(barrier, budget, sink);
+        self.begin(barrier, is_remnant, budget, sink);
         true
     }
 
@@ -161,7 +178,7 @@ impl Stream {
         batch: &Batch,
         sink: &mut Sink<'_>,
     ) {
-        let starts = ids.iter().map(|id| (*id, self.first_for(*id, first, sink)));
+        let starts = ids.iter().filter_map(|id| Some((*id, self.first_for(*id, first, sink)?)));
         let starts: Vec<_> = starts.filter(|(_, from)| *from <= last).collect();
         self.offer(&starts, (first, last), batch.clone(), sink);
     }
@@ -172,7 +189,8 @@ impl Stream {
         let type_name = self.source.as_ref().map(|source| &source.topic_type);
         let ids = sink.subscriptions.matching(&self.topic, type_name).ids;
         let with_wish = ids.iter().filter(|id| **id <= self.run.asked() && sink.subscriptions.wish_of(**id) > 0);
-        let cursors: BTreeMap<_, _> = with_wish.map(|id| (*id, self.floor(*id, sink).max(next))).collect();
+        let cursors = with_wish.filter_map(|id| Some((*id, self.floor(*id, sink)?.max(next))));
+        let cursors: BTreeMap<_, _> = cursors.collect();
         if !cursors.is_empty() {
             let forgotten = sink.cursors.set(sink.life(&self.topic), cursors, sink.config.max_cursors);
             sink.stats.cursors_forgotten += forgotten;
@@ -180,8 +198,8 @@ impl Stream {
     }
 
     /// Where a subscription begins in what is numbered from `first` on.
-    pub(crate) fn first_for(&self, id: SubscriptionId, first: u64, sink: &Sink<'_>) -> u64 {
-        if first < self.run.live() { self.floor(id, sink).max(first) } else { first }
+    pub(crate) fn first_for(&self, id: SubscriptionId, first: u64, sink: &Sink<'_>) -> Option<u64> {
+        if self.run.is_history(first) { Some(self.floor(id, sink)?.max(first)) } else { Some(first) }
     }
 
     /// Where subscriptions are in the run that is under way.
@@ -190,15 +208,17 @@ impl Stream {
         let type_name = self.source.as_ref().map(|source| &source.topic_type);
         let ids = sink.subscriptions.matching(&self.topic, type_name).ids;
         let ids = sink.subscriptions.taking_part(ids, self.run.asked());
-        ids.iter().map(|id| (*id, self.floor(*id, sink).max(next))).collect()
+        ids.iter().filter_map(|id| Some((*id, self.floor(*id, sink)?.max(next)))).collect()
     }
 
-    /// The first number that a subscription gets of this run.
-    fn floor(&self, id: SubscriptionId, sink: &Sink<'_>) -> u64 {
+    /// The first number that a subscription gets of this run; `None`: it gets nothing.
+    fn floor(&self, id: SubscriptionId, sink: &Sink<'_>) -> Option<u64> {
         let Splice { begin, live, .. } = self.run.splice;
-        match sink.subscriptions.wish_of(id) {
-            0 => live,
-            wish => begin.max(live.saturating_sub(wish)).max(sink.cursors.next(&sink.life(&self.topic), id)),
+        let wish = sink.subscriptions.wish_of(id);
+        if wish == 0 {
+            return Some(live);
         }
+        let had = sink.cursors.next(&sink.life(&self.topic), id);
+        (had > 0 || !self.run.is_remnant).then(|| begin.max(live.saturating_sub(wish)).max(had))
     }
 }

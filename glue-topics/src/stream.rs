@@ -178,7 +178,7 @@ impl Stream {
             let waits = u64::from(self.sequencer.first_held().is_some_and(|held| held <= first));
             sink.stats.bundles_held += waits;
             self.received.held += waits;
-            while budget.is_over() && self.force(GapReason::Overflow, budget, sink) {
+            while budget.is_over() && self.force((GapReason::Overflow, ends_seen), budget, sink) {
                 sink.stats.held_overflows += 1;
                 self.drain(ends_seen, budget, sink);
             }
@@ -204,9 +204,9 @@ impl Stream {
     }
 
     /// Delivers all that is held. What is missing is a gap.
-    pub(crate) fn give_up(&mut self, reason: GapReason, budget: &mut Budget, sink: &mut Sink<'_>) {
-        while self.force(reason, budget, sink) {
-            self.drain(u64::MAX, budget, sink);
+    pub(crate) fn give_up(&mut self, why: (GapReason, u64), budget: &mut Budget, sink: &mut Sink<'_>) {
+        while self.force(why, budget, sink) {
+            self.drain(why.1, budget, sink);
         }
     }
 
@@ -269,7 +269,7 @@ impl Stream {
                     self.received.duplicates += 1;
                 }
             } else if let Some(barrier) = self.startable_named(ends_seen) {
-                self.begin(barrier, budget, sink);
+                self.begin(barrier, false, budget, sink);
             } else if next.is_some_and(|next| self.starts.contains_key(&next)) {
                 return None;
             } else {
@@ -286,10 +286,10 @@ impl Stream {
     }
 
     /// Moves to the first piece that is held, whatever is missing before it. False: nothing is held.
-    fn force(&mut self, reason: GapReason, budget: &mut Budget, sink: &mut Sink<'_>) -> bool {
-        let Some(at) = self.sequencer.first_held() else { return self.force_named(reason, budget, sink) };
+    fn force(&mut self, why: (GapReason, u64), budget: &mut Budget, sink: &mut Sink<'_>) -> bool {
+        let Some(at) = self.sequencer.first_held() else { return self.force_named(why, budget, sink) };
         match self.sequencer.next() {
-            Some(next) if next < at => self.tell_gap(next, at - 1, reason, sink),
+            Some(next) if next < at => self.tell_gap(next, at - 1, why.0, sink),
             Some(_) => {}
             None => self.forced = Some(at),
         }
@@ -311,7 +311,7 @@ impl Stream {
                 self.received.bytes += batch.content_bytes() as u64;
                 self.received.delivered += if self.audience.to.is_empty() { 0 } else { count };
                 sink.stats.type_mismatches += u64::from(self.audience.mismatched);
-                if first < self.run.live() {
+                if self.run.is_history(first) {
                     self.deliver_history(self.audience.to.clone(), (first, last), &batch, sink);
                 } else if self.is_tracked || !sink.tracks.joining.is_empty() {
                     self.hand(self.audience.to.clone(), (first, last), batch, sink);
@@ -342,12 +342,12 @@ impl Stream {
         // What is lost of a best effort is not looked for: that would hold up what follows.
         let is_final = matches!(reason, GapReason::Expired | GapReason::Lost);
         if self.is_tracked && !is_final && sink.tracks.may_be_filled() {
-            let starts = ids.iter().map(|id| (*id, self.first_for(*id, from, sink)));
+            let starts = ids.iter().filter_map(|id| Some((*id, self.first_for(*id, from, sink)?)));
             let starts: Vec<_> = starts.filter(|(_, start)| *start <= to).collect();
             return sink.tracks.give_up(&sink.life(&self.topic), &starts, (from, to, reason));
         }
         let batch = Batch::of_gap(Some(sink.peer), Gap { source, from, to, reason });
-        if from < self.run.live() {
+        if self.run.is_history(from) {
             self.deliver_history(ids, (from, to), &batch, sink);
         } else {
             self.hand(ids, (from, to), batch, sink);
