@@ -423,7 +423,8 @@ impl Node for Engine {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut Chain) -> Option<Transmit> {
-        self.send_next(now, out).map(|transmit| self.seal(transmit, out))
+        let start = out.end();
+        self.send_next(now, out).map(|transmit| self.seal(transmit, start, out))
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

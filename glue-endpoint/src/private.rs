@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use glue_net::wire::classic::{Body, Container};
 use glue_net::wire::native::{ENVELOPE, Member, PRIVATE_DATA};
-use glue_net::{Chain, Instant, NetworkId, Transmit};
+use glue_net::{Chain, Instant, Mark, NetworkId, Transmit};
 use glue_security::{Credentials, Envelope, PublicKey, Random};
 use glue_topics::Trust;
 
@@ -86,10 +86,9 @@ impl Refusals {
 
 impl Engine {
     /// Seals what is in the clear of the datagram just appended: announcements and hellos, which are for all members.
-    pub(crate) fn seal(&mut self, transmit: Transmit, out: &mut Chain) -> Transmit {
+    pub(crate) fn seal(&mut self, transmit: Transmit, start: Mark, out: &mut Chain) -> Transmit {
         let Some(private) = &mut self.private else { return transmit };
-        let buffer = out.written();
-        let start = buffer.len().saturating_sub(transmit.len);
+        let (start, buffer) = (start.written(), out.written());
         if buffer.get(start..).is_some_and(|datagram| datagram.starts_with(&PRIVATE_DATA)) {
             return transmit;
         }

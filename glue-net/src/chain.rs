@@ -36,6 +36,12 @@ impl Mark {
     pub const fn written(self) -> usize {
         self.written
     }
+
+    /// Where the chain was when `bytes` more were written, and nothing was shared.
+    #[must_use]
+    pub const fn after(self, bytes: usize) -> Self {
+        Self { written: self.written + bytes, shared: self.shared }
+    }
 }
 
 impl Chain {
@@ -88,24 +94,6 @@ impl Chain {
     #[inline]
     pub fn share_from(&mut self, bytes: &Bytes) {
         if bytes.len() < SHARED_BYTES { self.put(bytes) } else { self.share(bytes.clone()) }
-    }
-
-    /// Copies what was shared since `mark`, which must be an end of this chain, so that all since then is in the buffer at
-    /// its end. Returns that.
-    pub fn gather(&mut self, mark: Mark) -> &mut Vec<u8> {
-        if self.shared.len() > mark.shared {
-            let tail = self.written.split_off(mark.written);
-            let mut from = 0;
-            for piece in self.shared.drain(mark.shared..) {
-                let to = piece.at - mark.written;
-                copy_to(&mut self.written, tail.get(from..to).unwrap_or_default());
-                copy_to(&mut self.written, &piece.bytes);
-                self.shared_len -= piece.bytes.len();
-                from = to;
-            }
-            copy_to(&mut self.written, tail.get(from..).unwrap_or_default());
-        }
-        &mut self.written
     }
 
     /// Takes back what was appended since `mark`, which must be an end of this chain.
@@ -296,10 +284,6 @@ mod tests {
             prop_assert_eq!(chain.len(), flat.len());
             for pair in marks.windows(2) {
                 prop_assert_eq!(&chain.copy_of(pair[0].0..pair[1].0), &flat[pair[0].1..pair[1].1]);
-                let mut gathered = chain.clone();
-                prop_assert!(gathered.gather(pair[0].0).ends_with(&flat[pair[0].1..]));
-                prop_assert_eq!(gathered.to_vec(), flat.clone());
-                prop_assert_eq!(gathered.len(), flat.len());
             }
             let (from, to) = (ends.0.min(ends.1), ends.0.max(ends.1));
             let mut part = Chain::from(&b"x"[..]);

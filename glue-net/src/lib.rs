@@ -3,6 +3,7 @@
 //!
 //! Nothing here decides protocol behaviour.
 
+mod buffers;
 mod chain;
 #[cfg(feature = "driver")]
 pub mod driver;
@@ -14,6 +15,7 @@ mod rng;
 mod time;
 pub mod wire;
 
+pub use buffers::Buffers;
 pub use chain::{Chain, FrozenChain, Mark, copy_to};
 pub use gauge::{Gauge, Held};
 pub use id::{EndpointId, Incarnation, NetworkId, ParseEndpointIdError, PeerId};

@@ -24,7 +24,7 @@ pub use identity::{Identity, PublicKey, SIGNATURE_BYTES, Signature};
 pub use key::{KeyError, NetworkKey};
 pub use random::Random;
 pub use replay::Window;
-pub use tunnel::{Epoch, Refused, Role, Step, TAG_BYTES, Tunnel};
+pub use tunnel::{Epoch, Refused, Role, Sealing, Step, TAG_BYTES, Tunnel};
 
 /// What an endpoint of a private network holds.
 #[derive(Clone, Debug)]

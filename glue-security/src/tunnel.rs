@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use aegis::aegis128x2::Aegis128X2;
+use aegis::aegis128x2::{Aegis128X2, Encryptor};
 use glue_net::Instant;
 use zeroize::Zeroize;
 
@@ -139,41 +139,35 @@ impl Tunnel {
         self.previous = None;
     }
 
-    /// Seals what stands in `buffer` from `start` on, of which `header` bytes stay in the clear, and appends the tag. No number
-    /// may come twice. False: there are no keys, and nothing was changed.
-    pub fn seal(&mut self, number: u64, buffer: &mut Vec<u8>, start: usize, header: usize) -> bool {
-        let Some(keys) = &mut self.current else { return false };
-        let Some((head, body)) = buffer.get_mut(start..).and_then(|datagram| datagram.split_at_mut_checked(header))
-        else {
-            return false;
-        };
-        let tag = keys.send.cipher(number).encrypt_in_place(body, head);
+    /// Begins to seal a datagram: `header` stays in the clear. No number may come twice. `None`: there are no keys.
+    pub fn seal(&mut self, number: u64, header: &[u8]) -> Option<Sealing> {
+        let keys = self.current.as_mut()?;
         keys.sent += 1;
-        buffer.extend_from_slice(&tag);
-        true
+        Some(Sealing(keys.send.cipher(number).encryptor(header)))
     }
 
-    /// Opens a datagram, whose number is in its `header`.
+    /// Opens a datagram, whose number is in its `header`, into `out`, which is as long as the body at least. Returns how long what
+    /// was in it is.
     ///
     /// # Errors
-    /// [`Refused`], and nothing was changed.
+    /// [`Refused`], and nothing was changed but `out`.
     pub fn open(
         &mut self,
         now: Instant,
         number: (Epoch, u64),
-        header: &[u8],
-        body: &[u8],
-    ) -> Result<(Vec<u8>, Step), Refused> {
+        (header, body): (&[u8], &[u8]),
+        out: &mut [u8],
+    ) -> Result<(usize, Step), Refused> {
         self.previous.take_if(|keys| keys.since + KEPT_AFTER <= now);
         let mut refused = Refused::Forged;
         for keys in [&mut self.current, &mut self.previous].into_iter().flatten() {
-            match keys.open(number, header, body) {
+            match keys.open(number, header, body, out) {
                 Ok(opened) => return Ok((opened, Step::Usual)),
                 Err(Refused::Replayed) => refused = Refused::Replayed,
                 Err(Refused::Forged) => {}
             }
         }
-        let opened = self.next.as_mut().map(|keys| keys.open(number, header, body)).ok_or(refused)?;
+        let opened = self.next.as_mut().map(|keys| keys.open(number, header, body, out)).ok_or(refused)?;
         let opened = opened.map_err(|_| refused)?;
         self.switch(now);
         Ok((opened, Step::NewKeys))
@@ -186,6 +180,31 @@ impl Tunnel {
         if let Some(previous) = &mut self.previous {
             previous.since = now;
         }
+    }
+}
+
+/// A datagram that is being sealed.
+#[derive(Debug)]
+pub struct Sealing(Encryptor<TAG_BYTES>);
+
+impl Sealing {
+    /// Seals what comes next of it, in place.
+    pub fn update(&mut self, bytes: &mut [u8]) {
+        self.0.update_in_place(bytes);
+    }
+
+    /// Seals what comes next of it into `to`, which is as long.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn update_into(&mut self, bytes: &[u8], to: &mut [u8]) {
+        self.0.update(bytes, to);
+    }
+
+    /// The tag, which follows the datagram.
+    #[must_use]
+    pub fn finish(self) -> [u8; TAG_BYTES] {
+        self.0.finalize()
     }
 }
 
@@ -210,7 +229,13 @@ impl Keys {
         Self { epoch, since: now, send, sent: 0, receive, window: Window::default() }
     }
 
-    fn open(&mut self, (epoch, number): (Epoch, u64), header: &[u8], body: &[u8]) -> Result<Vec<u8>, Refused> {
+    fn open(
+        &mut self,
+        (epoch, number): (Epoch, u64),
+        header: &[u8],
+        body: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, Refused> {
         if epoch != self.epoch {
             return Err(Refused::Forged);
         }
@@ -218,9 +243,11 @@ impl Keys {
             return Err(Refused::Replayed);
         }
         let (body, tag) = body.split_last_chunk::<TAG_BYTES>().ok_or(Refused::Forged)?;
-        let body = self.receive.cipher(number).decrypt(body, tag, header).map_err(|_| Refused::Forged)?;
+        let cipher = self.receive.cipher(number);
+        let mut opening = cipher.decryptor(header, out);
+        opening.update(body).and_then(|()| opening.finalize(tag)).map_err(|_| Refused::Forged)?;
         self.window.note(number);
-        Ok(body)
+        Ok(body.len())
     }
 }
 

@@ -30,7 +30,7 @@ impl<P: Payload> Native<P> {
     pub(crate) fn poll_transmit(
         &mut self,
         now: Instant,
-        (local, membership): (&Local, Option<&mut Membership>),
+        (local, us): (&Local, Option<&mut Membership>),
         config: &Config,
         out: &mut Chain,
     ) -> bool {
@@ -38,7 +38,7 @@ impl<P: Payload> Native<P> {
         // What begins a handshake is repeated until it is answered.
         let waits = self.private.as_ref().is_some_and(|private| private.is_initiator());
         if self.session.take_hello(now, waits) {
-            self.put_hello(local, config, membership, out.written());
+            self.put_hello(local, config, us, out.written());
             return true;
         }
         self.polled_at = now;
@@ -48,7 +48,7 @@ impl<P: Payload> Native<P> {
         let goes_alone = self.ping_due || (ack_due && self.mtu.is_suspect());
         let sendable = self.is_sendable(now) && !goes_alone;
         if !sendable && !ack_due && !self.ping_due && !self.inbox.credit_is_due() {
-            return self.put_mtu_probe(now, config, token, out);
+            return self.put_mtu_probe(now, config, (token, us), out);
         }
         if sendable {
             self.outbox.begin_datagram();
@@ -77,7 +77,7 @@ impl<P: Payload> Native<P> {
             out.truncate(draft.mark); // what waits needs more credit than is left
             return false;
         }
-        self.finish(now, config, draft, out);
+        self.finish(now, config, (draft, us), out);
         true
     }
 
@@ -104,7 +104,13 @@ impl<P: Payload> Native<P> {
 
     /// Tries a longer datagram, when there is nothing else to send now. It leaves whatever the windows say, or those
     /// that fill them would be in its way for ever.
-    fn put_mtu_probe(&mut self, now: Instant, config: &Config, token: Token, out: &mut Chain) -> bool {
+    fn put_mtu_probe(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        (token, us): (Token, Option<&mut Membership>),
+        out: &mut Chain,
+    ) -> bool {
         // A path that does not answer tells nothing of its length.
         if self.probes > 0 {
             return false;
@@ -115,7 +121,7 @@ impl<P: Payload> Native<P> {
         frame::put_padding(draft.end.saturating_sub(out.len()), out.written());
         (draft.eliciting, draft.mtu_probe) = (true, true);
         self.stats.mtu_probes += 1;
-        self.finish(now, config, draft, out);
+        self.finish(now, config, (draft, us), out);
         true
     }
 
@@ -134,9 +140,9 @@ impl<P: Payload> Native<P> {
         }
     }
 
-    fn put_hello(&mut self, local: &Local, config: &Config, membership: Option<&mut Membership>, out: &mut Vec<u8>) {
+    fn put_hello(&mut self, local: &Local, config: &Config, us: Option<&mut Membership>, out: &mut Vec<u8>) {
         let (hello, start) = (self.hello(local, config), out.len());
-        match (&mut self.private, membership) {
+        match (&mut self.private, us) {
             (Some(private), Some(us)) => private.put_hello(&hello, us, out),
             _ => hello.encode(out),
         }
@@ -208,9 +214,15 @@ impl<P: Payload> Native<P> {
         self.outbox.next_queued(now, room.min(self.credit_left()), whole)
     }
 
-    fn finish(&mut self, now: Instant, config: &Config, draft: Draft, out: &mut Chain) {
-        if let Some(private) = &mut self.private {
-            private.seal(self.flight.next(), out.gather(draft.mark), draft.mark.written(), draft.header);
+    fn finish(
+        &mut self,
+        now: Instant,
+        config: &Config,
+        (draft, us): (Draft, Option<&mut Membership>),
+        out: &mut Chain,
+    ) {
+        if let (Some(private), Some(us)) = (&mut self.private, us) {
+            private.seal(self.flight.next(), draft.mark, draft.header, us, out);
         }
         let bytes = out.len() - draft.start;
         let fresh = draft.first_fresh..self.outbox.next_number();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::native::{COOKIE_BYTES, Hello, Proof};
-use glue_net::{Instant, Payload, PeerId};
-use glue_security::{Cookies, Credentials, Epoch, PublicKey, Random, Refused, Role, Step, Tunnel};
+use glue_net::{Buffers, Chain, Instant, Mark, Payload, PeerId};
+use glue_security::{Cookies, Credentials, Epoch, PublicKey, Random, Refused, Role, Sealing, Step, TAG_BYTES, Tunnel};
 
 use crate::native::Native;
 use crate::transport::{Event, Link, Local, Peer, Remote, Transport};
@@ -19,12 +19,15 @@ pub(crate) struct Membership {
     cookies: Cookies,
     /// Hellos said in this life.
     hellos: u64,
+    /// Where datagrams are opened, and long ones sealed.
+    opened: Buffers,
+    sealed: Buffers,
 }
 
 impl Membership {
     pub(crate) fn new(credentials: Credentials, mut random: Random) -> Self {
         let cookies = Cookies::new(&mut random);
-        Self { credentials, random, cookies, hellos: 0 }
+        Self { credentials, random, cookies, hellos: 0, opened: Buffers::new(), sealed: Buffers::new() }
     }
 }
 
@@ -119,10 +122,15 @@ impl Private {
         self.half_open.as_ref().is_some_and(|(since, _)| *since + HALF_OPEN > now)
     }
 
-    /// Seals a datagram, see [`Tunnel::seal`].
-    pub(crate) fn seal(&mut self, number: u64, buffer: &mut Vec<u8>, start: usize, header: usize) {
-        if let Some(tunnel) = &mut self.tunnel {
-            tunnel.seal(number, buffer, start, header);
+    /// Seals a datagram, which begins at `mark` with a header of so many bytes.
+    pub(crate) fn seal(&mut self, number: u64, mark: Mark, header: usize, us: &mut Membership, out: &mut Chain) {
+        let body = mark.after(header);
+        let header = out.written().get(mark.written()..body.written()).unwrap_or_default();
+        let Some(sealing) = self.tunnel.as_mut().and_then(|tunnel| tunnel.seal(number, header)) else { return };
+        if out.end() == body.after(out.end().written() - body.written()) {
+            seal_in_place(sealing, body, out.written());
+        } else {
+            seal_aside(sealing, body, &mut us.sealed, out);
         }
     }
 }
@@ -146,11 +154,14 @@ impl<P: Payload> Transport<P> {
         number: (Epoch, u64),
         header: &Bytes,
         body: &Bytes,
-    ) -> Option<Vec<u8>> {
-        let private = self.private(id)?;
-        match private.tunnel.as_mut()?.open(now, number, header, body) {
-            Ok((frames, Step::Usual)) => Some(frames),
-            Ok((frames, Step::NewKeys)) => {
+    ) -> Option<Bytes> {
+        let Self { membership: Some(us), peers, .. } = self else { return None };
+        let Link::Native(native) = &mut peers.get_mut(&id)?.link else { return None };
+        let private = native.private.as_deref_mut()?;
+        match private.tunnel.as_mut()?.open(now, number, (header, body), us.opened.space()) {
+            Ok((len, Step::Usual)) => Some(us.opened.take(len)),
+            Ok((len, Step::NewKeys)) => {
+                let frames = us.opened.take(len);
                 if let Some((_, hello)) = private.half_open.take() {
                     self.establish(now, id, &hello);
                 }
@@ -288,6 +299,27 @@ impl<P: Payload> Transport<P> {
 
 fn is_half_open<P>(peer: &Peer<P>, now: Instant) -> bool {
     matches!(&peer.link, Link::Native(native) if native.private.as_ref().is_some_and(|private| private.is_half_open(now)))
+}
+
+fn seal_in_place(mut sealing: Sealing, body: Mark, buffer: &mut Vec<u8>) {
+    buffer.get_mut(body.written()..).into_iter().for_each(|body| sealing.update(body));
+    buffer.extend_from_slice(&sealing.finish());
+}
+
+/// From where its pieces are to a buffer of ours: copied first, 64 KiB took a publisher 1.3 microseconds more, of 17.
+fn seal_aside(mut sealing: Sealing, body: Mark, buffers: &mut Buffers, out: &mut Chain) {
+    let mut at = 0;
+    for piece in out.pieces(body..out.end()) {
+        if let Some(to) = buffers.space().get_mut(at..at + piece.len()) {
+            sealing.update_into(piece, to);
+            at += piece.len();
+        }
+    }
+    if let Some(to) = buffers.space().get_mut(at..at + TAG_BYTES) {
+        to.copy_from_slice(&sealing.finish());
+    }
+    out.truncate(body);
+    out.share(buffers.take(at + TAG_BYTES));
 }
 
 /// What both sides of a handshake must agree on already: the network, who begins, who answers.

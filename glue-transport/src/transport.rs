@@ -281,7 +281,7 @@ impl<P: Payload> Transport<P> {
             Ok(Datagram::PrivateData { token, epoch, packet, header, body }) if is_private => {
                 let id = self.addressee(token)?;
                 let frames = self.open(now, id, (Epoch(epoch), packet), &header, &body)?;
-                self.handle_packet(now, from, id, packet, frames.into())
+                self.handle_packet(now, from, id, packet, frames)
             }
             Ok(Datagram::Data { .. } | Datagram::PrivateData { .. }) => {
                 self.stats.unknown_token += 1;

@@ -12,7 +12,7 @@
 //!
 //! Linux only: it needs segmentation offload and per-call blocking. Both are in one file (`socket.rs`).
 
-mod buffers;
+mod burst;
 mod clock;
 mod config;
 mod discovery;

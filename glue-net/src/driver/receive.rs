@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use rustix::thread::sched_yield;
 
-use super::buffers::{Buffers, Burst};
+use super::burst::Burst;
 use super::duty::{Outcome, lock};
 use super::linger::Linger;
 use super::shared::{Deliverer, Shared};
 use super::socket::{DataSocket, control_space, is_idle};
 use super::stats::count;
 use super::{Clock, Driven};
-use crate::Instant;
+use crate::{Buffers, Instant};
 
 /// The receiving end of the data socket. One thread at a time has it.
 #[derive(Debug)]

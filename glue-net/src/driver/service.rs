@@ -13,7 +13,7 @@ use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::set_current_timer_slack;
 
-use super::buffers::Burst;
+use super::burst::Burst;
 use super::discovery::Discovery;
 use super::duty::try_lock;
 use super::shared::{Core, PATROL, Shared};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::buffers::Burst;
+use super::burst::Burst;
 use super::duty::{Duty, Outcome, lock};
 use super::gather::Gather;
 use super::receive::Receiver;

@@ -11,6 +11,7 @@ use glue_bench::{EXPIRY, Lan, Path, TOPIC, TYPE, publisher};
 use glue_fragment::{Fragment, Joined, Joiner};
 use glue_net::wire::classic::{Announcement, Body, Codec, Container, Native};
 use glue_net::{Chain, EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, WallTime};
+use glue_security::{Credentials, Epoch, Identity, NetworkKey, Random, Role, Tunnel};
 
 fn main() {
     divan::main();
@@ -177,5 +178,25 @@ fn decode_an_announcement(bencher: Bencher<'_, '_>, codec: Codec) {
         let decoded = Container::decode(black_box(&datagram));
         assert!(decoded.is_ok());
         decoded
+    });
+}
+
+/// Two members of a private network shake hands: what both sides do, from no state at all to the first opened datagram.
+#[divan::bench(sample_size = 1, sample_count = 1_000)]
+fn shake_hands(bencher: Bencher<'_, '_>) {
+    let member =
+        |number| Credentials { key: NetworkKey::from_bytes([7; 32]), identity: Identity::from_seed([number; 32]) };
+    let (one, two, mut random) = (member(1), member(2), Random::new([9; 32]));
+    bencher.counter(ItemsCount::new(1u64)).bench_local(|| {
+        let new = |role, us: &Credentials, peer: &Credentials| {
+            Tunnel::new(role, us, &peer.identity.public_key(), b"prologue".to_vec()).expect("a good key")
+        };
+        let (mut initiator, mut responder) = (new(Role::Initiator, &one, &two), new(Role::Responder, &two, &one));
+        let (now, epoch) = (Instant::ZERO, Epoch(1));
+        let first = initiator.begin(epoch, b"hello", &mut random).expect("a message");
+        let second = responder.answer(now, epoch, &first, (b"hello", b"hi"), &mut random).expect("a message");
+        assert!(initiator.finish(now, epoch, &second, b"hi"));
+        let tag = initiator.seal(0, b"header").expect("keys").finish();
+        responder.open(now, (epoch, 0), (b"header", &tag), &mut [])
     });
 }

@@ -1,55 +1,39 @@
-//! Memory that datagrams arrive in.
+//! Memory that datagrams arrive in, and are opened into.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::wire::MAX_DATAGRAM_BYTES;
 
-/// Datagrams of one sender, as one receive returned them.
-#[derive(Clone, Debug)]
-pub(super) struct Burst {
-    pub(super) from: SocketAddr,
-    bytes: Bytes,
-    stride: usize,
-}
-
-/// Receive buffers. Large bursts are handed out where they arrived; a buffer returns when all of its datagrams are gone.
-/// Small ones are copied, so that they do not hold a buffer much larger than themselves.
+/// Buffers for datagrams, one after the other. What fills much of one is handed out where it is, and the buffer comes back when
+/// all of that is gone. Small ones are copied, so that they do not hold a buffer much larger than themselves.
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub struct Buffers {
     current: BytesMut,
     lent: VecDeque<Bytes>,
 }
 
-impl Burst {
-    pub(super) const fn new(from: SocketAddr, bytes: Bytes, stride: usize) -> Self {
-        Self { from, bytes, stride }
-    }
-}
-
-impl Iterator for Burst {
-    type Item = Bytes;
-
-    fn next(&mut self) -> Option<Bytes> {
-        let len = self.stride.min(self.bytes.len());
-        (len > 0).then(|| self.bytes.split_to(len))
+impl Default for Buffers {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Buffers {
-    pub(super) fn new() -> Self {
+    /// One buffer for now; more are made as long as those before are in use.
+    #[must_use]
+    pub fn new() -> Self {
         Self { current: new_buffer(), lent: VecDeque::new() }
     }
 
-    /// Where to receive next.
-    pub(super) fn space(&mut self) -> &mut [u8] {
+    /// Where to write next: room for the longest burst, with anything in it.
+    pub fn space(&mut self) -> &mut [u8] {
         &mut self.current
     }
 
     /// The first `len` bytes of [`Buffers::space`], for good.
-    pub(super) fn take(&mut self, len: usize) -> Bytes {
+    pub fn take(&mut self, len: usize) -> Bytes {
         let Some(received) = self.current.get(..len) else { return Bytes::new() };
         if len < LARGE_BYTES {
             return Bytes::copy_from_slice(received);
@@ -143,13 +127,5 @@ mod tests {
         let kept: Vec<_> = (0..100).map(|n| receive(&mut buffers, 60_000, n)).collect();
         assert!(kept.iter().zip(0..).all(|(bytes, n)| bytes.iter().all(|byte| *byte == n)));
         assert!(buffers.lent.len() <= MAX_LENT);
-    }
-
-    #[test]
-    fn a_burst_comes_apart_at_its_stride() {
-        let from = SocketAddr::from(([127, 0, 0, 1], 1));
-        let burst = Burst::new(from, Bytes::from_static(b"aabbc"), 2);
-        assert_eq!(burst.collect::<Vec<_>>(), ["aa", "bb", "c"]);
-        assert_eq!(Burst::new(from, Bytes::new(), 1).count(), 0);
     }
 }
