@@ -16,6 +16,11 @@ impl Burst {
     pub(super) const fn new(from: SocketAddr, bytes: Bytes, stride: usize) -> Self {
         Self { from, bytes, stride }
     }
+
+    /// How long what is left of it is.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
 }
 
 impl Iterator for Burst {

@@ -15,11 +15,13 @@ pub(super) struct Linger {
     most: Duration,
     /// Exchanges in a row that came back at once.
     quick: u32,
+    /// Arrivals in a row that brought the application nothing: acks, or what nobody asked for.
+    empty: u32,
 }
 
 impl Linger {
     pub(super) const fn new(most: Duration) -> Self {
-        Self { most, quick: 0 }
+        Self { most, quick: 0, empty: 0 }
     }
 
     /// For how long to look before sleeping; zero: sleep at once.
@@ -27,10 +29,19 @@ impl Linger {
         if self.quick >= QUICK_EXCHANGES { self.most } else { Duration::ZERO }
     }
 
-    /// A datagram came after a wait of `waited`; `spoke`: the application did something since the one before.
+    /// Something for the application came after a wait of `waited`; `spoke`: it did something since the one before.
     pub(super) fn handle_arrival(&mut self, waited: Duration, spoke: bool) {
+        self.empty = 0;
         // Who slept has waited for being woken too.
         self.quick = if spoke && waited <= self.most * 2 { self.quick.saturating_add(1) } else { 0 };
+    }
+
+    /// What came was nothing for the application. A flood of such is no exchange.
+    pub(super) const fn handle_nothing(&mut self) {
+        self.empty += 1;
+        if self.empty >= EMPTY_ARRIVALS {
+            (self.quick, self.empty) = (0, 0);
+        }
     }
 
     /// Nothing came in time.
@@ -42,6 +53,8 @@ impl Linger {
 /// So many make a habit. A failed guess takes a core for as long as [`super::SocketConfig::linger`], so it costs less than a
 /// sixteenth of that for each exchange.
 const QUICK_EXCHANGES: u32 = 16;
+/// An exchange has fewer datagrams in a row that bring the application nothing.
+const EMPTY_ARRIVALS: u32 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -61,6 +74,18 @@ mod tests {
         exchange(&mut linger, 1, 80, true);
         assert_eq!(linger.patience(), MOST);
         linger.handle_silence();
+        assert_eq!(linger.patience(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_flood_of_what_is_for_nobody_is_not_looked_for() {
+        let mut linger = Linger::new(MOST);
+        for _ in 0..QUICK_EXCHANGES {
+            (1..EMPTY_ARRIVALS).for_each(|_| linger.handle_nothing());
+            exchange(&mut linger, 1, 80, true);
+        }
+        assert_eq!(linger.patience(), MOST, "acks between the answers do no harm");
+        (0..EMPTY_ARRIVALS).for_each(|_| linger.handle_nothing());
         assert_eq!(linger.patience(), Duration::ZERO);
     }
 

@@ -23,30 +23,41 @@ pub(super) struct Receiver {
     buffers: Buffers,
     control: Vec<u8>,
     linger: Linger,
+    /// How long the last arrival had to be waited for.
+    waited: Option<Duration>,
     pub(super) bursts: Vec<Burst>,
 }
 
 impl Receiver {
     pub(super) fn new(socket: Arc<DataSocket>, linger: Duration) -> Self {
         let (buffers, linger) = (Buffers::new(), Linger::new(linger));
-        Self { socket: Some(socket), buffers, control: control_space(), linger, bursts: Vec::new() }
+        Self { socket: Some(socket), buffers, control: control_space(), linger, waited: None, bursts: Vec::new() }
     }
 
     pub(super) fn close(&mut self) {
         self.socket = None;
     }
 
-    /// Waits for datagrams and receives a turn's worth into [`Receiver::bursts`]. `since` is when it begins; `spoke`:
-    /// whether the application has called since the last turn.
-    fn wait(&mut self, since: Instant, spoke: &AtomicBool) -> io::Result<()> {
+    /// Waits for datagrams and receives a turn's worth into [`Receiver::bursts`]. `since` is when it begins.
+    fn wait(&mut self, since: Instant) -> io::Result<()> {
         if !self.look(since)? {
             self.receive_one(true)?;
         }
         let waited = Clock::now().since(since);
-        self.linger.handle_arrival(waited, spoke.swap(false, Ordering::Relaxed));
+        self.waited = Some(waited);
         // When the first did not have to be waited for there may be more. An idle endpoint is spared the system call that
         // finds nothing.
         if waited > PROMPT { Ok(()) } else { self.receive() }
+    }
+
+    /// What was received came to something for the application, or not. `spoke`: whether that has called since it last got
+    /// something.
+    fn note_turn(&mut self, events: bool, spoke: &AtomicBool) {
+        match self.waited.take() {
+            Some(waited) if events => self.linger.handle_arrival(waited, spoke.swap(false, Ordering::Relaxed)),
+            Some(_) => self.linger.handle_nothing(),
+            None => {}
+        }
     }
 
     /// Looks for a datagram if one is likely to come at once; false if none came.
@@ -68,7 +79,7 @@ impl Receiver {
 
     /// Receives a turn's worth of what is there into [`Receiver::bursts`].
     pub(super) fn receive(&mut self) -> io::Result<()> {
-        while self.bursts.len() < TURN_BURSTS {
+        while self.bursts.len() < TURN_BURSTS && self.bursts.iter().map(Burst::bytes).sum::<usize>() < TURN_BYTES {
             match self.receive_one(false) {
                 Ok(()) => {}
                 Err(error) if is_idle(&error) => break,
@@ -94,8 +105,9 @@ pub(super) fn run<N: Driven>(shared: &Shared<N>) {
     let (mut unfinished, mut turned) = (false, Instant::ZERO);
     while !shared.is_closing() {
         let mut receiver = lock(&shared.receiver);
-        let received = if unfinished { receiver.receive() } else { receiver.wait(turned, &shared.spoke) };
+        let received = if unfinished { receiver.receive() } else { receiver.wait(turned) };
         let events = shared.hand_up(&mut receiver.bursts);
+        receiver.note_turn(events, &shared.spoke);
         drop(receiver);
         if let Err(error) = received
             && !is_idle(&error)
@@ -121,6 +133,7 @@ impl<N: Driven> Shared<N> {
 
 /// A receive that returns sooner after the last turn did not wait: waking up alone takes 2 microseconds.
 const PROMPT: Duration = Duration::from_micros(2);
-/// Receives of one turn. Eight full bursts are 512 KiB, which a node works on for about 100 microseconds under its lock.
-const TURN_BURSTS: usize = 8;
+/// Bytes of one turn, which a node works on for about 100 microseconds under its lock, and receives of one turn.
+const TURN_BYTES: usize = 448 << 10;
+const TURN_BURSTS: usize = 32;
 const ERROR_PAUSE: Duration = Duration::from_millis(1);
