@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use glue_endpoint::Settings;
-use http_gateway::{Announcement, Strategy, Target};
+use http_gateway::{Announcement, Roots, Strategy, Target};
 
 use crate::failure::Failure;
 
@@ -75,9 +75,12 @@ pub(crate) struct AgentArgs {
     /// The name by which requests choose it, in the field FuyuuRouter-IDs
     #[arg(long)]
     pub(crate) id: String,
-    /// An HTTP server: http://host:port, or h2c://host:port for HTTP/2 alone. Several share the requests
+    /// An HTTP server: http://host:port, https://host:port, or h2c://host:port for HTTP/2 alone. Several share the requests
     #[arg(long, value_name = "URL", required = true, action = ArgAction::Append, value_delimiter = ',')]
     pub(crate) proxy_host: Vec<String>,
+    /// Certificates of the authorities, in PEM, by which https servers are known [default: those that the system trusts]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) proxy_ca: Option<PathBuf>,
     /// How often to look whether the servers can be reached, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     pub(crate) health_interval: f64,
@@ -203,7 +206,8 @@ impl AnnounceArgs {
 
 impl AgentArgs {
     pub(crate) fn targets(&self) -> Result<Vec<Target>, Failure> {
-        let targets = self.proxy_host.iter().map(|text| text.parse());
+        let roots = || self.proxy_ca.as_deref().map_or_else(Roots::of_system, Roots::of_file);
+        let targets = self.proxy_host.iter().map(|text| Target::trusting(text, roots));
         targets.collect::<Result<_, _>>().map_err(|error| Failure::Configuration(format!("--proxy-host {error}")))
     }
 }

@@ -19,7 +19,7 @@ mod upgrade;
 mod wire;
 mod worker;
 
-pub use agent::{Agent, AgentBody, ServerBody, Target, TargetError};
+pub use agent::{Agent, AgentBody, Roots, RootsError, ServerBody, Target, TargetError};
 pub use announcement::Announcement;
 pub use body::{BodyError, Incoming};
 pub use hello::Hello;

@@ -26,6 +26,6 @@ pub(super) async fn watch(targets: &Targets, announcer: &Announcer, every: Durat
 }
 
 async fn can_connect(target: &Target) -> bool {
-    let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(target.address())).await;
+    let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect((target.address().host, target.address().port))).await;
     matches!(connected, Ok(Ok(_)))
 }

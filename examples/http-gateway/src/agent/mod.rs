@@ -3,6 +3,7 @@
 mod health;
 mod pool;
 mod target;
+mod tls;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,6 +21,7 @@ use self::pool::SendError;
 pub use self::pool::ServerBody;
 use self::target::Targets;
 pub use self::target::{Target, TargetError};
+pub use self::tls::{Roots, RootsError};
 use crate::body::Incoming;
 use crate::worker::Announcer;
 

@@ -12,9 +12,12 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
+use super::tls::Roots;
 use crate::body::Incoming;
 
 /// Connections to one server. A pool for many servers, as hyper-util has one, moves more and locks more: with it a small
@@ -31,6 +34,15 @@ pub(super) struct Pool {
 struct Idle {
     sender: http1::SendRequest<Incoming>,
     since: Instant,
+}
+
+/// Where a server is, and how it is spoken with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Address<'a> {
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+    /// With TLS.
+    pub(super) roots: Option<&'a Roots>,
 }
 
 /// Why a server did not answer.
@@ -50,7 +62,7 @@ impl Pool {
     /// Sends a request, whose target is a path, by a connection that waits, or by a new one.
     pub(super) async fn send(
         self: &Arc<Self>,
-        address: (&str, u16),
+        address: Address<'_>,
         mut request: Request<Incoming>,
     ) -> Result<Response<ServerBody>, SendError> {
         while let Some(mut sender) = self.take() {
@@ -66,14 +78,11 @@ impl Pool {
                 },
             }
         }
-        let stream = match connect(address).await {
-            Ok(stream) => stream,
+        // Rare, and its future would take room in that of every request.
+        let mut sender = match Box::pin(connect_http1(address)).await {
+            Ok(sender) => sender,
             Err(error) => return Err(SendError::Unreached(Box::new(request), error)),
         };
-        let handshake = http1::Builder::new().max_buf_size(READ_BYTES).handshake(TokioIo::new(stream));
-        let (mut sender, connection) = handshake.await?;
-        // It ends with the sender, or with the socket; whoever waits for an answer is told.
-        tokio::spawn(connection.with_upgrades());
         let response = sender.send_request(request).await?;
         Ok(self.lend(response, sender))
     }
@@ -81,7 +90,7 @@ impl Pool {
     /// As [`Pool::send`], by HTTP/2; the target is complete.
     pub(super) async fn send_http2(
         &self,
-        address: (&str, u16),
+        address: Address<'_>,
         mut request: Request<Incoming>,
     ) -> Result<Response<ServerBody>, SendError> {
         loop {
@@ -103,15 +112,16 @@ impl Pool {
         }
     }
 
-    async fn shared(&self, address: (&str, u16)) -> io::Result<http2::SendRequest<Incoming>> {
+    async fn shared(&self, address: Address<'_>) -> io::Result<http2::SendRequest<Incoming>> {
         let mut shared = self.shared.lock().await;
         if let Some(sender) = shared.as_ref().filter(|sender| !sender.is_closed()) {
             return Ok(sender.clone());
         }
         let stream = connect(address).await?;
-        let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-        let (sender, connection) = handshake.await.map_err(io::Error::other)?;
-        tokio::spawn(connection);
+        let sender = match address.roots {
+            Some(roots) => begin_http2(secure(roots, address.host, true, stream).await?).await?,
+            None => begin_http2(stream).await?,
+        };
         *shared = Some(sender.clone());
         Ok(sender)
     }
@@ -148,8 +158,42 @@ impl Pool {
     }
 }
 
-async fn connect(address: (&str, u16)) -> io::Result<TcpStream> {
-    let connected = timeout(super::CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+async fn connect_http1(address: Address<'_>) -> io::Result<http1::SendRequest<Incoming>> {
+    let stream = connect(address).await?;
+    match address.roots {
+        Some(roots) => begin_http1(secure(roots, address.host, false, stream).await?).await,
+        None => begin_http1(stream).await,
+    }
+}
+
+async fn begin_http1<S>(stream: S) -> io::Result<http1::SendRequest<Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let handshake = http1::Builder::new().max_buf_size(READ_BYTES).handshake(TokioIo::new(stream));
+    let (sender, connection) = handshake.await.map_err(io::Error::other)?;
+    // It ends with the sender, or with the socket; whoever waits for an answer is told.
+    tokio::spawn(connection.with_upgrades());
+    Ok(sender)
+}
+
+async fn begin_http2<S>(stream: S) -> io::Result<http2::SendRequest<Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let handshake = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (sender, connection) = handshake.await.map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn secure(roots: &Roots, host: &str, http2: bool, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let secured = timeout(super::CONNECT_TIMEOUT, roots.connect(host, http2, stream)).await;
+    secured.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake took too long"))?
+}
+
+async fn connect(address: Address<'_>) -> io::Result<TcpStream> {
+    let connected = timeout(super::CONNECT_TIMEOUT, TcpStream::connect((address.host, address.port))).await;
     let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     // Small requests must not wait for acks. A connection that refuses this is broken, and will show it.
     let _ = stream.set_nodelay(true);

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
@@ -9,11 +10,16 @@ use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, Request, Response, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
-use http_gateway::{Agent, Announcement};
+use http_gateway::{Agent, Announcement, Roots, Target};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::common::{ChannelBody, World, channel, client_http2, full, within};
@@ -35,24 +41,48 @@ where
     F: Fn(Request<hyper::body::Incoming>) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = Response<ChannelBody>> + Send + 'static,
 {
+    backend_by(None, answer).await
+}
+
+async fn backend_by<F, Fut>(tls: Option<TlsAcceptor>, answer: F) -> Backend
+where
+    F: Fn(Request<hyper::body::Incoming>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Response<ChannelBody>> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(async move {
         let mut connections = tokio::task::JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            let answer = answer.clone();
+            let (tls, answer) = (tls.clone(), answer.clone());
             connections.spawn(async move {
-                let service = service_fn(move |request| {
-                    let response = answer(request);
-                    async move { Ok::<_, Infallible>(response.await) }
-                });
-                let http = Builder::new(TokioExecutor::new());
-                let _ = http.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
+                match tls {
+                    // Who does not trust us ends the handshake.
+                    Some(tls) => match tls.accept(stream).await {
+                        Ok(stream) => serve(stream, answer).await,
+                        Err(_) => {}
+                    },
+                    None => serve(stream, answer).await,
+                }
             });
         }
     });
     Backend { address, task }
+}
+
+async fn serve<S, F, Fut>(stream: S, answer: F)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Fn(Request<hyper::body::Incoming>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Response<ChannelBody>> + Send + 'static,
+{
+    let service = service_fn(move |request| {
+        let response = answer(request);
+        async move { Ok::<_, Infallible>(response.await) }
+    });
+    let http = Builder::new(TokioExecutor::new());
+    let _ = http.serve_connection_with_upgrades(TokioIo::new(stream), service).await;
 }
 
 fn agent(backends: &[&Backend]) -> Agent {
@@ -76,6 +106,36 @@ async fn a_server_sees_the_request_as_it_was_sent() {
     let _worker = world.worker("agent01", agent(&[&server])).await;
     let request = Request::put(world.url("/a%20b?c=%26")).header("host", "site.example").body(full("x")).unwrap();
     assert_eq!(world.text(request).await, (200, "PUT /a%20b?c=%26 site.example HTTP/1.1".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_tls_is_spoken_with_if_its_certificate_is_trusted() {
+    let file = |name: &str| format!("{}/tests/gateway/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let certificate = CertificateDer::from_pem_file(file("loopback.crt")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(file("loopback.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let server = backend_by(Some(TlsAcceptor::from(Arc::new(config))), |request| async move {
+        text(format!("{} {:?}", request.uri().path(), request.version()))
+    })
+    .await;
+    let agent = |trusted: &'static str| {
+        let roots = || Roots::of_file(file(trusted).as_ref());
+        Agent::new(vec![Target::trusting(&format!("https://{}", server.address), roots).unwrap()])
+    };
+    let world = World::new().await;
+    let _worker = world.worker("trusting", agent("loopback.crt")).await;
+    let _other = world.worker("wary", agent("one.crt")).await;
+    let ask = |id: &str| Request::get(world.url("/x")).header("fuyuurouter-ids", id);
+    let first = ask("trusting").body(full("")).unwrap();
+    assert_eq!(world.text(first).await, (200, "/x HTTP/1.1".to_owned()));
+    let grpc = ask("trusting").version(Version::HTTP_2).header("content-type", "application/grpc");
+    let answer = within(client_http2().request(grpc.body(full("")).unwrap())).await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "/x HTTP/2.0");
+    let (status, problem) = world.text(ask("wary").body(full("")).unwrap()).await;
+    assert!(status == 502 && problem.contains("certificate"), "{status} {problem}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
