@@ -105,6 +105,10 @@ fn read(path: &Path) -> Result<Trust, TrustFileError> {
     let failed = |source| TrustFileError::File { path: path.to_owned(), source };
     let mut text = String::new();
     let file = File::open(path).map_err(failed)?;
+    if file.metadata().is_ok_and(|metadata| is_open_to_others(&metadata)) {
+        let path = path.display();
+        tracing::warn!(%path, "others may write this file, and so let anybody in: chmod go-w");
+    }
     if file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)? as u64 > MAX_FILE_BYTES {
         return Err(failed(io::ErrorKind::FileTooLarge.into()));
     }
@@ -124,6 +128,16 @@ fn number(metadata: &fs::Metadata) -> u64 {
 #[cfg(not(unix))]
 fn number(_metadata: &fs::Metadata) -> u64 {
     0
+}
+
+#[cfg(unix)]
+fn is_open_to_others(metadata: &fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::mode(metadata) & 0o022 != 0
+}
+
+#[cfg(not(unix))]
+fn is_open_to_others(_metadata: &fs::Metadata) -> bool {
+    false
 }
 
 /// How often the file is looked at: with what follows, a change holds within 0.6 s. A look takes some 2 us.
@@ -166,5 +180,17 @@ mod tests {
         let settings = Settings { network_key: None, ..settings("clear", "*") };
         let expected = "trusted peers (GLUE_TRUSTED_PEERS) need a network key (GLUE_NETWORK_KEY)";
         assert_eq!(refused(&settings), expected);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_may_write_is_seen() {
+        let path = std::env::temp_dir().join(format!("glue-trust-mode-{}", std::process::id()));
+        fs::write(&path, "").expect("written");
+        for (mode, is_open) in [(0o600, false), (0o644, false), (0o620, true), (0o646, true)] {
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("changed");
+            assert_eq!(is_open_to_others(&fs::metadata(&path).expect("it is there")), is_open, "{mode:o}");
+        }
+        fs::remove_file(&path).expect("removed");
     }
 }
