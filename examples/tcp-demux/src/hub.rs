@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{Notify, watch};
@@ -20,6 +19,7 @@ use crate::lane::{Lane, What};
 use crate::places::{Place, Places};
 use crate::settings::{Settings, SlowReader};
 use crate::socket::{Reason, Socket};
+use crate::time;
 use crate::topics::tag_of;
 use crate::upstreams::Upstreams;
 use crate::wire::proto::OutputStreamRequest;
@@ -35,7 +35,7 @@ pub(crate) struct Hub {
     pub(crate) counters: Arc<Counters>,
     directory: RwLock<Directory>,
     settings: watch::Sender<Arc<Settings>>,
-    start: Instant,
+    start_ms: u64,
     places: Arc<Places>,
     glue: OnceLock<Arc<Glue>>,
     /// A socket has gone.
@@ -68,7 +68,7 @@ impl Hub {
             counters,
             directory: RwLock::default(),
             settings: watch::Sender::new(Arc::new(settings)),
-            start: Instant::now(),
+            start_ms: time::monotonic_ms(),
             places: Arc::default(),
             glue: OnceLock::new(),
             gone: Notify::new(),
@@ -96,7 +96,7 @@ impl Hub {
 
     /// Milliseconds since the start.
     pub(crate) fn now_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+        time::monotonic_ms().saturating_sub(self.start_ms)
     }
 
     pub(crate) fn directory(&self) -> RwLockReadGuard<'_, Directory> {

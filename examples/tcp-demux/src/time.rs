@@ -1,17 +1,51 @@
-//! Points in time as text: RFC 3339, UTC, to the second.
+//! What a message needs to know of time: to some milliseconds, for a fifth of what the exact time takes. And points in time as text:
+//! RFC 3339, UTC, to the second.
 
 use std::cell::RefCell;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Now. The text is made once a second and thread: it goes into every message.
 pub(crate) fn now() -> String {
-    let seconds = seconds(SystemTime::now());
+    let seconds = unix_time().as_secs();
     LAST.with_borrow_mut(|(second, text)| {
         if *second != seconds {
             (*second, *text) = (seconds, format(seconds));
         }
         text.clone()
     })
+}
+
+/// Milliseconds since some moment; they never go back.
+#[cfg(target_os = "linux")]
+pub(crate) fn monotonic_ms() -> u64 {
+    millis(since_start(rustix::time::ClockId::MonotonicCoarse))
+}
+
+#[cfg(target_os = "linux")]
+fn unix_time() -> Duration {
+    since_start(rustix::time::ClockId::RealtimeCoarse)
+}
+
+/// The time of the kernel's last tick: 1 to 10 ms ago, as it is configured.
+#[cfg(target_os = "linux")]
+fn since_start(clock: rustix::time::ClockId) -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(clock)).unwrap_or_default()
+}
+
+/// Milliseconds since some moment; they never go back.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn monotonic_ms() -> u64 {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    millis(START.elapsed())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// That time.
@@ -49,6 +83,17 @@ thread_local! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_coarse_time_is_the_time() {
+        let exact = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        assert!(unix_time().abs_diff(exact) < Duration::from_millis(100));
+        let (before, start) = (monotonic_ms(), std::time::Instant::now());
+        while start.elapsed() < Duration::from_millis(30) {
+            std::thread::yield_now();
+        }
+        assert!((15..5_000).contains(&(monotonic_ms() - before)));
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {

@@ -89,7 +89,8 @@ impl Target {
     /// What to connect to.
     pub(super) fn address(&self) -> Address<'_> {
         let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
-        let port = self.authority.port_u16().unwrap_or(if self.roots.is_some() { 443 } else { 80 });
+        let usual = if self.roots.is_some() { 443 } else { 80 };
+        let port = self.authority.port_u16().unwrap_or(usual);
         Address { host, port, roots: self.roots.as_ref() }
     }
 

@@ -59,10 +59,11 @@ where
             connections.spawn(async move {
                 match tls {
                     // Who does not trust us ends the handshake.
-                    Some(tls) => match tls.accept(stream).await {
-                        Ok(stream) => serve(stream, answer).await,
-                        Err(_) => {}
-                    },
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            serve(stream, answer).await;
+                        }
+                    }
                     None => serve(stream, answer).await,
                 }
             });
