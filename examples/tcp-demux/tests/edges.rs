@@ -188,9 +188,12 @@ async fn broadcasts_reach_the_active_or_the_others() {
     let mut quiet = Client::connect(&demux).await;
     quiet.say("a word").await;
     assert_eq!(quiet.hear().await, "a word");
+    // Before the other upstream, which answers nothing and could have it otherwise.
+    let mut busy = Client::connect(&demux).await;
+    busy.say("a word").await;
+    assert_eq!(busy.hear().await, "a word");
     let service = endpoint(network, "service").await;
     let upstream = Upstream::join(&service, "test", false).await.expect("it joins");
-    let mut busy = Client::connect(&demux).await;
     let mut heard = String::new();
     within("a broadcast", async {
         // Whoever was broadcast to is active again: the quiet one gets one, and then none for a while.
