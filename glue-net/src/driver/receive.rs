@@ -68,7 +68,7 @@ impl Receiver {
         }
         while Clock::now().since(since) < patience {
             match self.receive_one(false) {
-                Ok(()) => return Ok(true),
+                Ok(_) => return Ok(true),
                 Err(error) if is_idle(&error) => sched_yield(),
                 Err(error) => return Err(error),
             }
@@ -79,9 +79,10 @@ impl Receiver {
 
     /// Receives a turn's worth of what is there into [`Receiver::bursts`].
     pub(super) fn receive(&mut self) -> io::Result<()> {
-        while self.bursts.len() < TURN_BURSTS && self.bursts.iter().map(Burst::bytes).sum::<usize>() < TURN_BYTES {
+        let mut bytes: usize = self.bursts.iter().map(Burst::bytes).sum();
+        while self.bursts.len() < TURN_BURSTS && bytes < TURN_BYTES {
             match self.receive_one(false) {
-                Ok(()) => {}
+                Ok(more) => bytes += more,
                 Err(error) if is_idle(&error) => break,
                 Err(error) => return Err(error),
             }
@@ -89,14 +90,15 @@ impl Receiver {
         Ok(())
     }
 
-    fn receive_one(&mut self, wait: bool) -> io::Result<()> {
-        let Some(socket) = &self.socket else { return Ok(()) };
+    /// Returns how many bytes came.
+    fn receive_one(&mut self, wait: bool) -> io::Result<usize> {
+        let Some(socket) = &self.socket else { return Ok(0) };
         let received = socket.receive(self.buffers.space(), &mut self.control, wait)?;
         // Empty datagrams are nudges.
         if let Some(from) = received.from {
             self.bursts.push(Burst::new(from, self.buffers.take(received.len), received.stride));
         }
-        Ok(())
+        Ok(received.len)
     }
 }
 
