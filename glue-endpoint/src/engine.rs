@@ -125,6 +125,12 @@ impl Engine {
         self.transport.handle_clock(clock);
     }
 
+    /// Whether something waits for nothing but its time to leave.
+    #[must_use]
+    pub const fn is_paced(&self) -> bool {
+        self.transport.is_paced()
+    }
+
     // ---- what the application asks for ----
 
     /// Subscribes to a topic, or to all that a filter with wildcards matches.

@@ -340,4 +340,8 @@ impl Driven for Engine {
     fn handle_clock(&mut self, _now: Instant, clock: WallClock) {
         Self::handle_clock(self, clock);
     }
+
+    fn is_paced(&self) -> bool {
+        Self::is_paced(self)
+    }
 }

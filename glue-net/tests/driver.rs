@@ -77,6 +77,9 @@ impl Node for Echo {
 impl Driven for Echo {
     fn handle_interfaces(&mut self, _: Instant, _: &[Interface]) {}
     fn handle_clock(&mut self, _: Instant, _: WallClock) {}
+    fn is_paced(&self) -> bool {
+        false
+    }
 }
 
 /// A driver with what it was told at the start, and its events.

@@ -16,11 +16,12 @@ pub(crate) struct Backlog {
     /// As counted in the sums of the transport.
     entries: usize,
     promised: u64,
+    is_paced: bool,
 }
 
 impl Backlog {
     pub(crate) const fn new(now: Instant) -> Self {
-        Self { since: now, goal: 0, entries: 0, promised: 0 }
+        Self { since: now, goal: 0, entries: 0, promised: 0, is_paced: false }
     }
 
     /// The peer has `taken` bytes in all, and `waiting` more wait.
@@ -109,6 +110,13 @@ impl<P: Payload> Transport<P> {
         state.backlog.restart(now, taken, waiting);
     }
 
+    /// Whether something waits for nothing but its time to leave, as a pace says. Then [`Transport::poll_timeout`] is
+    /// to be kept to the microsecond.
+    #[must_use]
+    pub const fn is_paced(&self) -> bool {
+        self.paced > 0
+    }
+
     pub(crate) fn note_taken(&mut self, now: Instant, peer: PeerId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let (taken, waiting) = (state.taken(), state.queue_bytes());
@@ -120,20 +128,26 @@ impl<P: Payload> Transport<P> {
     /// Brings the sums up to date after something changed at the peer.
     pub(crate) fn recount(&mut self, peer: PeerId) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        let (entries, promised) = (state.entries(), state.promised());
+        let (entries, promised, is_paced) = (state.entries(), state.promised(), state.is_paced());
         self.entries = self.entries + entries - state.backlog.entries;
         self.promised = self.promised + promised - state.backlog.promised;
-        (state.backlog.entries, state.backlog.promised) = (entries, promised);
+        self.paced = self.paced + usize::from(is_paced) - usize::from(state.backlog.is_paced);
+        (state.backlog.entries, state.backlog.promised, state.backlog.is_paced) = (entries, promised, is_paced);
     }
 
     /// Takes a peer that is no more out of the sums.
     pub(crate) const fn discount(&mut self, backlog: &Backlog) {
         self.entries -= backlog.entries;
         self.promised -= backlog.promised;
+        self.paced -= backlog.is_paced as usize;
     }
 }
 
 impl<P: Payload> Peer<P> {
+    fn is_paced(&self) -> bool {
+        matches!(&self.link, Link::Native(native) if native.pace_at().is_some())
+    }
+
     fn taken(&self) -> u64 {
         match &self.link {
             Link::Native(native) => native.outbox.taken(),

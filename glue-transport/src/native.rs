@@ -161,11 +161,14 @@ impl<P: Payload> Native<P> {
     pub(crate) fn timeout(&self) -> Option<Instant> {
         // Without the peer's token nothing but a hello can be sent.
         let ack_at = self.session.remote().and_then(|_| self.inbox.ack_at());
-        // A pace that holds back nothing needs no timer.
-        let pace_at = Some(self.congestion.next_at()).filter(|_| !self.outbox.is_drained() && self.window_is_open());
-        let pace_at = pace_at.filter(|at| *at > self.polled_at);
-        let timers = [self.session.hello_at(), ack_at, self.loss_at, self.probe_at, self.sweep_at, pace_at];
+        let timers = [self.session.hello_at(), ack_at, self.loss_at, self.probe_at, self.sweep_at, self.pace_at()];
         timers.into_iter().flatten().min()
+    }
+
+    /// When the pace lets something leave that waits for nothing else. A pace that holds back nothing needs no timer.
+    pub(crate) fn pace_at(&self) -> Option<Instant> {
+        let at = self.congestion.next_at();
+        (at > self.polled_at && !self.outbox.is_drained() && self.window_is_open()).then_some(at)
     }
 
     pub(crate) fn send(&mut self, now: Instant, config: &Config, mut payload: P) {

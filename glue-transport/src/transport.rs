@@ -97,6 +97,7 @@ pub struct Transport<P> {
     /// Sums over all peers, see `backlog.rs`.
     pub(crate) entries: usize,
     pub(crate) promised: u64,
+    pub(crate) paced: usize,
 }
 
 #[derive(Debug)]
@@ -141,6 +142,7 @@ impl<P: Payload> Transport<P> {
             stats: Stats { malformed: 0, unknown_token: 0, stray_hellos: 0, forged: 0, replayed: 0, cookies_sent: 0 },
             entries: 0,
             promised: 0,
+            paced: 0,
         }
     }
 

@@ -60,6 +60,10 @@ pub trait Driven: Node<Event: Send> + Send + 'static {
 
     /// Takes note of the wall clock, at each interface check: the system's may have been set.
     fn handle_clock(&mut self, now: Instant, clock: WallClock);
+
+    /// Whether something waits for nothing but its time to leave. Otherwise the timers may be late by up to a millisecond
+    /// while other threads call and do what is due.
+    fn is_paced(&self) -> bool;
 }
 
 /// A handle to a running node. Clones are handles to the same one; with the last of them the threads end.

@@ -102,6 +102,8 @@ impl<N: Driven> Service<N> {
         // While the receive thread goes to the application often, one looks after it regularly: cheaper for both than
         // being woken each time.
         let patrol = (now.since(core.last_delivery) < PATROL_AFTER).then(|| now + PATROL);
+        // .. and in a busy exchange so often that hardly any of its timers needs us woken.
+        let patrol = if core.is_busy(now) { Some(now + BUSY_PATROL) } else { patrol };
         let ends = [core.poll_timeout(now), patrol];
         let until = ends.into_iter().flatten().fold(self.next_check, Instant::min);
         core.armed = until;
@@ -203,6 +205,8 @@ fn timespec(duration: Duration) -> Timespec {
 const ANNOUNCEMENT_BYTES: usize = 65_536;
 /// Announcements taken from a socket before timers are looked at again.
 const TURN_ANNOUNCEMENTS: usize = 32;
+/// The delay of an ack, which is the timer that is set most often, and the slack that it has.
+const BUSY_PATROL: Duration = Duration::from_millis(3);
 /// After a delivery one looks after the receive thread for so long. Waking us takes it 1.5 microseconds, which a message in
 /// 50 ms can bear.
 const PATROL_AFTER: Duration = Duration::from_millis(50);

@@ -120,7 +120,19 @@ impl<N: Driven> Core<N> {
     /// When the service thread has something to do; `None` if that is not foreseen. Timers and what a paused flood has left
     /// behind are the same to it: a flooding thread does what is due each time that it sends.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        self.gather.poll_timeout(now).or_else(|| self.node.poll_timeout())
+        self.gather.poll_timeout(now).or_else(|| Some(self.node.poll_timeout()? + self.slack(now)))
+    }
+
+    /// How late the service thread may look. In a busy exchange whoever sends does what is due first, and it would find
+    /// nothing to do: an ack that was to leave after 2 ms left with an answer long before. Each such look takes 23
+    /// microseconds of a core, and being woken to plan it as much: 5 % of what 35,000 exchanges a second take.
+    fn slack(&self, now: Instant) -> Duration {
+        if self.is_busy(now) && !self.node.is_paced() { SLACK } else { Duration::ZERO }
+    }
+
+    /// Whether the receive thread has gone to the application just now.
+    pub(super) fn is_busy(&self, now: Instant) -> bool {
+        now.since(self.last_delivery) < BUSY
     }
 
     /// Sees to it that the service thread wakes in time; true if it must be woken for that.
@@ -329,6 +341,10 @@ const PATIENCE: Duration = Duration::from_millis(2);
 /// 99th percentile of a ping-pong whose two processes share a core from 14 to 24 microseconds; at 8 ms a look meets one
 /// exchange in 250.
 pub(super) const PATROL: Duration = Duration::from_millis(8);
+/// An exchange goes on if there was a delivery so lately.
+const BUSY: Duration = Duration::from_millis(1);
+/// How late an ack may be, once, when an exchange ends: the other end waits for twice as long before it asks.
+const SLACK: Duration = Duration::from_millis(1);
 /// Calls that gather and take the time of the one before: half a microsecond of publishing.
 const CLOCK_REUSES: u32 = 3;
 /// Events taken at a time. They bound a delivery's memory, and what is lost of it if the sink panics.
