@@ -2,6 +2,7 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::FaultsError;
 
@@ -19,7 +20,9 @@ impl Lab {
     /// Why there can be none: no root, no `ip`, or namespaces that can not be made.
     pub fn new() -> Result<Self, FaultsError> {
         remove_orphans();
-        let mut lab = Self { prefix: format!("{PREFIX}{}", std::process::id()), made: Vec::new() };
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("{PREFIX}{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let mut lab = Self { prefix, made: Vec::new() };
         lab.add("switch")?;
         Ok(lab)
     }
