@@ -17,9 +17,7 @@
 //!
 //! 4. L lasts, and S was told of an earlier message or a gap of L; or the publisher keeps the topic's history, for which S
 //!    asks; or it was published when L and S had been told 10 s before that all faults are over.
-//! 5. Or, whether L lasts or not: L logged that a cache has it, the only cache of the run lasts, and S was told nothing of L,
-//!    or something earlier, or S began 10 s after the cache was told that all faults are over. (Who subscribes while
-//!    the cache is out of reach begins with what it can have: that is the design.)
+//! 5. Or, whether L lasts or not: L logged that a cache has it, and the only cache of the run lasts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -284,19 +282,12 @@ impl<'a> Checker<'a> {
         let follows = first.is_some_and(|first| number > first);
         let has_history = Topic::named(pair.topic).is_some_and(|topic| topic.history);
         let by_publisher = self.lasts(pair.publisher) && (follows || has_history || message.intent >= pair.calm());
-        let cached_for_it = self.cache().is_some_and(|cache| {
-            let calm = cache.healed.map_or(u64::MAX, |healed| healed + CALM);
-            let began = pair.subscriber.subscribed.get(pair.topic).copied().unwrap_or(0);
-            follows || first.is_none() || began >= calm
-        });
-        by_publisher || message.kept.is_some() && cached_for_it
+        by_publisher || message.kept.is_some() && self.cache_lasts()
     }
 
-    /// The only cache, if it lasts.
-    fn cache(&self) -> Option<&'a Life> {
+    fn cache_lasts(&self) -> bool {
         let mut caches = self.lives.iter().filter(|life| life.role == "cache");
-        let first = caches.next().filter(|_| caches.next().is_none())?;
-        self.lasts(first).then_some(first)
+        caches.next().is_some_and(|cache| self.lasts(cache)) && caches.next().is_none()
     }
 
     fn lasts(&self, life: &Life) -> bool {

@@ -15,7 +15,8 @@ pub struct Topic {
     pub every: Duration,
     /// Its publishers keep what they published, and subscribers ask for it.
     pub history: bool,
-    /// A cache keeps it, and subscribers ask for that.
+    /// A cache keeps it, for when its publisher is gone. The publisher has a history as well: who meets it later than others
+    /// would else depend on the cache's being in reach just then, as a hole is waited for 3 s and no longer.
     pub cached: bool,
 }
 
@@ -25,7 +26,7 @@ impl Topic {
         Self { name: "stored", expiry: HOUR, every: Duration::from_millis(200), history: true, cached: false },
         Self { name: "live", expiry: HOUR, every: Duration::from_millis(100), history: false, cached: false },
         Self { name: "brief", expiry: BRIEF, every: Duration::from_millis(200), history: false, cached: false },
-        Self { name: "cached", expiry: HOUR, every: Duration::from_millis(300), history: false, cached: true },
+        Self { name: "cached", expiry: HOUR, every: Duration::from_millis(300), history: true, cached: true },
     ];
 
     /// The topic of this name.
@@ -45,7 +46,7 @@ impl Topic {
     /// How it is subscribed to.
     #[must_use]
     pub fn subscribe_options(&self) -> SubscribeOptions {
-        let wish = if self.history || self.cached { Wish::All } else { Wish::None };
+        let wish = if self.history { Wish::All } else { Wish::None };
         SubscribeOptions::new().history(wish)
     }
 }

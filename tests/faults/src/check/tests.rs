@@ -162,8 +162,7 @@ fn what_a_cache_has_is_owed_when_its_publisher_is_gone() {
     let gap = "gap 9000000000 cached P 1001 3 5 PublisherGone\n";
     assert_eq!(with(true, &format!("{beginning}{gap}")), [(Kind::Lost, 3, 5)]);
     assert_eq!(with(false, &format!("{beginning}{gap}")), []);
-    // Who began when the cache could not be reached has the rest.
-    assert_eq!(with(true, &[got("cached", 4), got("cached", 5)].concat()), []);
+    assert_eq!(with(true, &[got("cached", 4), got("cached", 5)].concat()), [(Kind::Lost, 1, 3)]);
 }
 
 #[test]
