@@ -77,6 +77,9 @@ struct Run {
     told: Instant,
     last_look: Instant,
     verbose: bool,
+    /// The time since the begin, without that in which we were not let run: faults last as long as they should, and none is
+    /// begun before an earlier one to the same victim has ended.
+    ran: Duration,
     /// The longest time for which this process was not let run: by somebody who stops us, or by a busy machine.
     stalled: Duration,
     /// How long after the end of publishing everything was there.
@@ -94,6 +97,7 @@ impl Run {
             told: now,
             last_look: now,
             verbose: arguments.verbose,
+            ran: Duration::ZERO,
             stalled: Duration::ZERO,
             converged: None,
             count: 0,
@@ -103,11 +107,11 @@ impl Run {
     /// Does the faults at their times.
     fn hold(&mut self, faults: &[Planned], out: &mut impl Write) -> Result<(), FaultsError> {
         self.wait(MEET, &[], out)?;
-        let begin = Instant::now();
+        let begin = self.ran;
         let mut coming: Vec<&Planned> = faults.iter().rev().collect();
         let mut active: Vec<&Planned> = Vec::new();
         while !(coming.is_empty() && active.is_empty()) {
-            let now = begin.elapsed();
+            let now = self.ran - begin;
             let (ended, still): (Vec<_>, Vec<_>) = active.into_iter().partition(|planned| planned.to <= now);
             active = still;
             for planned in ended {
@@ -148,14 +152,14 @@ impl Run {
 
     /// Waits until everything that is owed is there, or for so long that it will not come.
     fn converge(&mut self, out: &mut impl Write) -> Result<(), FaultsError> {
-        let begin = Instant::now();
+        let begin = self.ran;
         loop {
             self.wait(BETWEEN_CHECKS, &[], out)?;
             if check(&Life::read_all(&self.logs.directory)?, true).is_complete() {
-                self.converged = Some(begin.elapsed());
+                self.converged = Some(self.ran - begin);
                 return Ok(());
             }
-            if begin.elapsed() > PATIENCE {
+            if self.ran - begin > PATIENCE {
                 return Ok(());
             }
         }
@@ -171,8 +175,8 @@ impl Run {
     }
 
     fn wait(&mut self, time: Duration, active: &[&Planned], out: &mut impl Write) -> Result<(), FaultsError> {
-        let begin = Instant::now();
-        while begin.elapsed() < time {
+        let end = self.ran + time;
+        while self.ran < end {
             self.look(active, out)?;
         }
         Ok(())
@@ -183,8 +187,10 @@ impl Run {
         std::thread::sleep(TICK);
         interrupt::check()?;
         self.lineup.check()?;
-        self.stalled = self.stalled.max(self.last_look.elapsed());
+        let since = self.last_look.elapsed();
         self.last_look = Instant::now();
+        self.stalled = self.stalled.max(since);
+        self.ran += since.min(MOST_BETWEEN_LOOKS);
         if self.told.elapsed() >= EVERY {
             self.told = Instant::now();
             let (sent, got) = self.logs.count()?;
@@ -320,6 +326,8 @@ const BETWEEN_CHECKS: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(180);
 const TICK: Duration = Duration::from_millis(20);
 const EVERY: Duration = Duration::from_secs(10);
+/// Less than any fault lasts that can not be begun twice.
+const MOST_BETWEEN_LOOKS: Duration = Duration::from_millis(500);
 const MOST_FINDINGS: usize = 20;
 
 // It subscribes.
