@@ -18,6 +18,8 @@ use crate::tracks::{Life, NOT_BEGUN, Place, Track, Want};
 struct Origin {
     is_known: bool,
     is_reachable: bool,
+    /// Whether it knows that we are interested, or may.
+    is_open: bool,
     /// The number that it brings next, if a run is under way.
     next: Option<u64>,
 }
@@ -106,6 +108,7 @@ impl Topics {
         peer.map_or_else(Origin::default, |peer| Origin {
             is_known: true,
             is_reachable: is_here(peer),
+            is_open: peer.is_open,
             next: peer.incoming.stream_of(&life.topic).and_then(|stream| stream.next()),
         })
     }
@@ -132,6 +135,13 @@ impl Topics {
         }
         if (brings || (origin.is_known && !origin.is_reachable && given_up.is_none())) && !track.is_over {
             return self.next_for_cache(now, life, track, origin);
+        }
+        let is_opening = origin.is_reachable && !origin.is_open && given_up.is_none() && now < since + OPENING;
+        if is_opening && !track.is_over {
+            return match self.next_for_cache(now, life, track, origin) {
+                Step::Nothing => Step::Wait(since + OPENING),
+                step => step,
+            };
         }
         if let Some(until) = self.patience(track, at, since).filter(|until| *until > now && !track.is_over) {
             return if until == Instant::FAR { Step::Nothing } else { Step::Wait(until) };
@@ -288,6 +298,9 @@ impl Track {
 pub(crate) const JOIN: Duration = Duration::from_secs(1);
 /// How long a publisher that can be reached may take to begin. What it brings needs no asking.
 const START: Duration = Duration::from_secs(1);
+/// How long a publisher may take to open a session that is heard of: one that hears nothing of us, as in a partition of one way,
+/// counts as out of reach, but not for ever, as its announcements keep it from being forgotten.
+const OPENING: Duration = Duration::from_secs(60);
 /// How long to wait for a cache that has what is missing before it is a gap: three intervals of discovery, as it may have
 /// to be found again first.
 const GRACE: Duration = Duration::from_secs(3);

@@ -245,6 +245,15 @@ impl Tracks {
         of_it.for_each(|(_, track)| track.ended = None);
     }
 
+    /// What a publisher will bring may be another than was thought: what is missing has been missing since now.
+    pub(crate) fn wait_anew(&mut self, publisher: (EndpointId, Incarnation)) {
+        for (life, track) in &mut self.by_life {
+            if (life.id, life.incarnation) == publisher && track.hole.take().is_some() {
+                self.dirty.insert(life.clone());
+            }
+        }
+    }
+
     /// Forgets sources of which caches must not tell: nothing that they brought is believed any more.
     pub(crate) fn distrust(&mut self, is_wrong: impl Fn(&Source) -> bool) {
         let wrong = self.by_life.iter().filter(|(_, track)| is_wrong(&track.source)).map(|(life, _)| life.clone());
