@@ -190,7 +190,7 @@ fn start_switch(lab: &Lab, directory: &Path, ports: &[String], seed: u64) -> Res
 fn recipe<'a>(process: usize, directory: &'a Path, seed: u64, key: Option<&str>) -> Recipe<'a> {
     let name = process_name(process);
     let mut variables = vec![("GLUE_NETWORK_ID", seed.to_string())];
-    if process < CACHE && process % 2 == 0 {
+    if process < CACHE && process.is_multiple_of(2) {
         // Half of them are known again after a restart, the others are strangers.
         variables.push(("GLUE_ENDPOINT_ID", (process + 1).to_string()));
         variables.push(("GLUE_ENDPOINT_NAME", name.clone()));

@@ -70,14 +70,13 @@ mod tests {
     use super::*;
 
     /// Two hours, a sample each ten seconds, of a process that grows after 10 minutes in which it starts up.
-    fn samples(kib: f64, descriptors: f64, threads: f64) -> Vec<Sample> {
+    fn samples(kib: u64, descriptors: u64, threads: u64) -> Vec<Sample> {
         let sample = |index: u32| {
-            let seconds = f64::from(index) * 10.0;
-            let hours = seconds / 3_600.0;
-            let warming = if seconds < 600.0 { 50.0 * seconds } else { 30_000.0 };
-            let value = |per_hour: f64| (per_hour * hours) as u64;
-            let resident = warming as u64 + value(kib) + u64::from(index % 7) * 100;
-            Sample { seconds, resident, descriptors: 9 + value(descriptors), threads: 4 + value(threads) }
+            let seconds = u64::from(index) * 10;
+            let value = |per_hour: u64| per_hour * seconds / 3_600;
+            let resident = 50 * seconds.min(600) + value(kib) + seconds % 70 * 10;
+            let (descriptors, threads) = (9 + value(descriptors), 4 + value(threads));
+            Sample { seconds: f64::from(index) * 10.0, resident, descriptors, threads }
         };
         (0..720).map(sample).collect()
     }
@@ -85,12 +84,12 @@ mod tests {
     #[test]
     fn what_grows_is_caught_and_what_warms_up_is_not() {
         let growth = |kib, descriptors, threads| Growth::of(&samples(kib, descriptors, threads), 600.0);
-        assert!(growth(0.0, 0.0, 0.0).is_flat());
-        assert!(growth(800.0, 0.0, 0.0).is_flat());
-        assert!(!growth(1_300.0, 0.0, 0.0).is_flat());
-        assert!(!growth(0.0, 3.0, 0.0).is_flat());
-        assert!(!growth(0.0, 0.0, 3.0).is_flat());
-        assert!(!Growth::of(&samples(0.0, 0.0, 0.0), 0.0).is_flat(), "without the warm-up it would look like growth");
+        assert!(growth(0, 0, 0).is_flat());
+        assert!(growth(800, 0, 0).is_flat());
+        assert!(!growth(1_300, 0, 0).is_flat());
+        assert!(!growth(0, 3, 0).is_flat());
+        assert!(!growth(0, 0, 3).is_flat());
+        assert!(!Growth::of(&samples(0, 0, 0), 0.0).is_flat(), "without the warm-up it would look like growth");
     }
 
     #[test]
