@@ -76,7 +76,7 @@ impl Topics {
         over.iter().for_each(|old| self.tracks.release(old));
         track.due = None;
         if let Some(want) = track.want.take_if(|want| want.due <= now) {
-            track.note_failure(want.peer);
+            track.note_failure(now, want.peer);
         }
         track.want.take_if(|want| track.is_over || !self.may_ask(want.peer));
         let origin = self.origin(life);
@@ -98,7 +98,8 @@ impl Topics {
                 Step::Nothing => break,
             }
         }
-        track.due = [track.due, track.want.as_ref().map(|want| want.due)].into_iter().flatten().min();
+        let again = track.holders.values().map(|holder| holder.again).filter(|again| *again > now).min();
+        track.due = [track.due, track.want.as_ref().map(|want| want.due), again].into_iter().flatten().min();
         track.forget_given_up();
         self.tracks.put_back(life.clone(), track);
     }
@@ -130,7 +131,7 @@ impl Topics {
         if is_starting && now < since + START && !track.is_over {
             return Step::Wait(since + START);
         }
-        if let Some((peer, last)) = self.holder(track, at).filter(|_| !track.is_over) {
+        if let Some((peer, last)) = self.holder(now, track, at).filter(|_| !track.is_over) {
             return Step::Ask(peer, (at, last.min(end)));
         }
         if (brings || (origin.is_known && !origin.is_reachable && given_up.is_none())) && !track.is_over {
@@ -177,7 +178,7 @@ impl Topics {
             Some(shelf) => shelf.lacks(ranges),
             None => ranges.at_or_after(0),
         };
-        let reachable = track.holders.iter().filter(|(peer, _)| self.may_ask(**peer));
+        let reachable = track.holders.iter().filter(|(peer, holder)| holder.again <= now && self.may_ask(**peer));
         let offers = reachable.filter_map(|(peer, holder)| lacking(&holder.ranges).map(|range| (range, *peer)));
         let Some(((first, last), peer)) = offers.min() else { return Step::Nothing };
         if origin.is_reachable && origin.brings(first) {
@@ -194,8 +195,8 @@ impl Topics {
     }
 
     /// Who has a number, and how far.
-    fn holder(&self, track: &Track, at: u64) -> Option<(PeerId, u64)> {
-        let holders = track.holders.iter().filter(|(peer, _)| self.may_ask(**peer));
+    fn holder(&self, now: Instant, track: &Track, at: u64) -> Option<(PeerId, u64)> {
+        let holders = track.holders.iter().filter(|(peer, holder)| holder.again <= now && self.may_ask(**peer));
         let mut holders: Vec<_> = holders
             .filter_map(|(peer, holder)| {
                 Some((*peer, holder.ranges.at_or_after(at).filter(|(first, _)| *first == at)?.1))
@@ -284,12 +285,12 @@ impl Track {
     }
 
     /// A holder did not answer in time: another one's turn.
-    fn note_failure(&mut self, peer: PeerId) {
+    fn note_failure(&mut self, now: Instant, peer: PeerId) {
         self.turn += 1;
         let Some(holder) = self.holders.get_mut(&peer) else { return };
-        holder.failures += 1;
+        holder.failures = holder.failures.saturating_add(1);
         if holder.failures >= MAX_FAILURES {
-            self.holders.remove(&peer);
+            holder.again = now + DOUBT;
         }
     }
 }
@@ -306,5 +307,7 @@ const OPENING: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(3);
 /// How long a cache may bring nothing of what it was asked for.
 pub(crate) const ANSWER: Duration = Duration::from_secs(5);
-/// How often a cache may fail to answer before it is believed no more.
+/// How long a cache that failed to answer so often is not asked: it may lie, or be behind a path that is slow or broken for a while.
+const DOUBT: Duration = Duration::from_secs(10);
+/// How often a cache may fail to answer before it is doubted.
 const MAX_FAILURES: u32 = 3;

@@ -482,6 +482,7 @@ impl Topics {
             if reachable {
                 self.keep_calls(id);
                 self.retell(id);
+                self.tracks.believe(id);
             }
             self.tracks.touch_all();
             self.renew_publications(id);

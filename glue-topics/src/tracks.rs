@@ -79,6 +79,8 @@ pub(crate) struct Holder {
     pub(crate) live: u64,
     /// How often it did not answer.
     pub(crate) failures: u32,
+    /// When it may be asked again.
+    pub(crate) again: Instant,
 }
 
 /// What a peer's cache was asked for.
@@ -252,6 +254,12 @@ impl Tracks {
                 self.dirty.insert(life.clone());
             }
         }
+    }
+
+    /// A peer is back within reach: its cache is asked again, however often it did not answer.
+    pub(crate) fn believe(&mut self, peer: PeerId) {
+        let holders = self.by_life.values_mut().filter_map(|track| track.holders.get_mut(&peer));
+        holders.for_each(|holder| (holder.failures, holder.again) = (0, Instant::ZERO));
     }
 
     /// Forgets sources of which caches must not tell: nothing that they brought is believed any more.

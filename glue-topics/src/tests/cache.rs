@@ -647,3 +647,25 @@ fn a_publisher_that_never_hears_of_us_is_not_waited_for_for_ever() {
     assert_eq!(split.world.numbers(1, id), [1, 3]);
     assert_eq!(split.world.gaps(1, id).len(), 1);
 }
+
+#[test]
+fn a_cache_that_was_cut_off_while_it_was_asked_is_asked_again_when_it_is_back() {
+    let mut split = Split::new(3);
+    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let id = split.world.nodes[1].subscribe("a", "text").unwrap();
+    split.run(ms(200));
+    split.publish(1);
+    split.cut(0, 1);
+    // 1 hears of 2, and asks it in vain.
+    split.cut.push((1, 2));
+    split.publish(2);
+    split.run(ms(200));
+    split.die(0);
+    split.run(20 * SECOND);
+    assert_eq!(split.world.numbers(1, id), [1]);
+    assert!(split.world.gaps(1, id).is_empty(), "it has it, and may come back");
+    split.heal(1, 2);
+    split.run(20 * SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 2, 3]);
+    assert!(split.world.gaps(1, id).is_empty());
+}
