@@ -1,6 +1,8 @@
 //! The program as a whole, for some seconds: real hosts, real faults. Where the process may not make any, the tests say so and
 //! pass.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests too")]
+
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
@@ -49,7 +51,7 @@ fn a_short_run_finds_nothing_and_its_logs_with_one_line_less_show_a_loss() {
     let logs = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
     let mut texts = logs.map(|path| (std::fs::read_to_string(&path).unwrap(), path));
     let (whole, log) = texts.find(|(text, _)| text.contains(" subscriber ") && text.contains("\nended ")).unwrap();
-    let last = whole.lines().filter(|line| line.starts_with("got ")).next_back().unwrap();
+    let last = whole.lines().rfind(|line| line.starts_with("got ")).unwrap();
     std::fs::write(&log, whole.replacen(&format!("{last}\n"), "", 1)).unwrap();
     let output = faults(&["check", &place]);
     println!("{}", text(&output));
