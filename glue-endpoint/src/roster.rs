@@ -143,6 +143,7 @@ impl Engine {
             match event {
                 glue_transport::Event::Resized(peer) => self.renew_room(peer),
                 glue_transport::Event::Lost(peer) => self.start_over(peer),
+                glue_transport::Event::Opened(peer) => self.topics.set_open(peer, true),
                 _ => {}
             }
         }
@@ -176,6 +177,7 @@ impl Engine {
             let entry = Entry { info: info.clone(), parked: None, lent: 0, flow: Flow::default(), missed: 0 };
             self.roster.peers.insert(peer, entry);
             self.topics.handle_peer_up(peer, &self.facts(info));
+            self.topics.set_open(peer, matches!(info.wire, Wire::Classic(_)));
         }
     }
 

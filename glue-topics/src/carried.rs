@@ -282,7 +282,11 @@ impl Topics {
                 want.end.is_some_and(|end| is_whole(&want.got, end))
             });
         if result.is_some() {
-            track.holders.get_mut(&from).into_iter().for_each(|holder| holder.failures = 0);
+            track
+                .holders
+                .get_mut(&from)
+                .into_iter()
+                .for_each(|holder| (holder.failures, holder.again) = (0, Instant::ZERO));
         }
         if result == Some(true) {
             track.want = None;

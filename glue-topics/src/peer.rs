@@ -61,6 +61,8 @@ pub(crate) struct Peer {
     pub(crate) rules: Rules,
     pub(crate) public_key: Option<PublicKey>,
     pub(crate) reachable: bool,
+    /// Whether it can bring anything yet, see [`crate::Topics::set_open`].
+    pub(crate) is_open: bool,
     /// Whether it gets what is published, see [`crate::Topics::set_served`].
     pub(crate) served: bool,
     /// Whether its queue is so long that publishers wait for it, see [`crate::Topics::set_congested`].
@@ -109,6 +111,7 @@ impl Peer {
             rules: facts.permissions.clone(),
             public_key: facts.public_key,
             reachable: true,
+            is_open: true,
             served: true,
             congested: false,
             room: config.initial_room_bytes,

@@ -18,6 +18,8 @@ use crate::tracks::{Life, NOT_BEGUN, Place, Track, Want};
 struct Origin {
     is_known: bool,
     is_reachable: bool,
+    /// Whether it knows that we are interested, or may.
+    is_open: bool,
     /// The number that it brings next, if a run is under way.
     next: Option<u64>,
 }
@@ -74,7 +76,7 @@ impl Topics {
         over.iter().for_each(|old| self.tracks.release(old));
         track.due = None;
         if let Some(want) = track.want.take_if(|want| want.due <= now) {
-            track.note_failure(want.peer);
+            track.note_failure(now, want.peer);
         }
         track.want.take_if(|want| track.is_over || !self.may_ask(want.peer));
         let origin = self.origin(life);
@@ -96,7 +98,8 @@ impl Topics {
                 Step::Nothing => break,
             }
         }
-        track.due = [track.due, track.want.as_ref().map(|want| want.due)].into_iter().flatten().min();
+        let again = track.holders.values().map(|holder| holder.again).filter(|again| *again > now).min();
+        track.due = [track.due, track.want.as_ref().map(|want| want.due), again].into_iter().flatten().min();
         track.forget_given_up();
         self.tracks.put_back(life.clone(), track);
     }
@@ -106,6 +109,7 @@ impl Topics {
         peer.map_or_else(Origin::default, |peer| Origin {
             is_known: true,
             is_reachable: is_here(peer),
+            is_open: peer.is_open,
             next: peer.incoming.stream_of(&life.topic).and_then(|stream| stream.next()),
         })
     }
@@ -127,11 +131,18 @@ impl Topics {
         if is_starting && now < since + START && !track.is_over {
             return Step::Wait(since + START);
         }
-        if let Some((peer, last)) = self.holder(track, at).filter(|_| !track.is_over) {
+        if let Some((peer, last)) = self.holder(now, track, at).filter(|_| !track.is_over) {
             return Step::Ask(peer, (at, last.min(end)));
         }
         if (brings || (origin.is_known && !origin.is_reachable && given_up.is_none())) && !track.is_over {
             return self.next_for_cache(now, life, track, origin);
+        }
+        let is_opening = origin.is_reachable && !origin.is_open && given_up.is_none() && now < since + OPENING;
+        if is_opening && !track.is_over {
+            return match self.next_for_cache(now, life, track, origin) {
+                Step::Nothing => Step::Wait(since + OPENING),
+                step => step,
+            };
         }
         if let Some(until) = self.patience(track, at, since).filter(|until| *until > now && !track.is_over) {
             return if until == Instant::FAR { Step::Nothing } else { Step::Wait(until) };
@@ -167,7 +178,7 @@ impl Topics {
             Some(shelf) => shelf.lacks(ranges),
             None => ranges.at_or_after(0),
         };
-        let reachable = track.holders.iter().filter(|(peer, _)| self.may_ask(**peer));
+        let reachable = track.holders.iter().filter(|(peer, holder)| holder.again <= now && self.may_ask(**peer));
         let offers = reachable.filter_map(|(peer, holder)| lacking(&holder.ranges).map(|range| (range, *peer)));
         let Some(((first, last), peer)) = offers.min() else { return Step::Nothing };
         if origin.is_reachable && origin.brings(first) {
@@ -184,8 +195,8 @@ impl Topics {
     }
 
     /// Who has a number, and how far.
-    fn holder(&self, track: &Track, at: u64) -> Option<(PeerId, u64)> {
-        let holders = track.holders.iter().filter(|(peer, _)| self.may_ask(**peer));
+    fn holder(&self, now: Instant, track: &Track, at: u64) -> Option<(PeerId, u64)> {
+        let holders = track.holders.iter().filter(|(peer, holder)| holder.again <= now && self.may_ask(**peer));
         let mut holders: Vec<_> = holders
             .filter_map(|(peer, holder)| {
                 Some((*peer, holder.ranges.at_or_after(at).filter(|(first, _)| *first == at)?.1))
@@ -274,12 +285,12 @@ impl Track {
     }
 
     /// A holder did not answer in time: another one's turn.
-    fn note_failure(&mut self, peer: PeerId) {
+    fn note_failure(&mut self, now: Instant, peer: PeerId) {
         self.turn += 1;
         let Some(holder) = self.holders.get_mut(&peer) else { return };
-        holder.failures += 1;
+        holder.failures = holder.failures.saturating_add(1);
         if holder.failures >= MAX_FAILURES {
-            self.holders.remove(&peer);
+            holder.again = now + DOUBT;
         }
     }
 }
@@ -288,10 +299,15 @@ impl Track {
 pub(crate) const JOIN: Duration = Duration::from_secs(1);
 /// How long a publisher that can be reached may take to begin. What it brings needs no asking.
 const START: Duration = Duration::from_secs(1);
+/// How long a publisher may take to open a session that is heard of: one that hears nothing of us, as in a partition of one way,
+/// counts as out of reach, but not for ever, as its announcements keep it from being forgotten.
+const OPENING: Duration = Duration::from_secs(60);
 /// How long to wait for a cache that has what is missing before it is a gap: three intervals of discovery, as it may have
 /// to be found again first.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long a cache may bring nothing of what it was asked for.
 pub(crate) const ANSWER: Duration = Duration::from_secs(5);
-/// How often a cache may fail to answer before it is believed no more.
+/// How long a cache that failed to answer so often is not asked: it may lie, or be behind a path that is slow or broken for a while.
+const DOUBT: Duration = Duration::from_secs(10);
+/// How often a cache may fail to answer before it is doubted.
 const MAX_FAILURES: u32 = 3;

@@ -241,6 +241,14 @@ impl Topics {
         self.set_reachable(id, true);
     }
 
+    /// Says whether the session with a peer is open, as it is taken to be. Until it is, the peer is heard of but has not heard of
+    /// our interest, so that it brings nothing yet is no sign that it will not.
+    pub fn set_open(&mut self, id: PeerId, open: bool) {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.is_open != open) else { return };
+        peer.is_open = open;
+        self.tracks.wait_anew((peer.id, peer.incarnation));
+    }
+
     /// Says whether what is published from now on is queued for a peer. What is published while it is not is a gap to the
     /// peer: one notice for each publication, queued when it is served again. So a peer that takes nothing costs nothing
     /// more, however much is published. Returns how many messages were missed, when it is served again.
@@ -470,9 +478,11 @@ impl Topics {
             peer.reachable = reachable;
             self.owing.insert(id);
             self.outputs.interest_changed |= peer.offers > 0;
+            self.tracks.wait_anew((peer.id, peer.incarnation));
             if reachable {
                 self.keep_calls(id);
                 self.retell(id);
+                self.tracks.believe(id);
             }
             self.tracks.touch_all();
             self.renew_publications(id);

@@ -79,6 +79,8 @@ pub(crate) struct Holder {
     pub(crate) live: u64,
     /// How often it did not answer.
     pub(crate) failures: u32,
+    /// When it may be asked again.
+    pub(crate) again: Instant,
 }
 
 /// What a peer's cache was asked for.
@@ -243,6 +245,21 @@ impl Tracks {
     pub(crate) fn forget_ends(&mut self, publisher: (EndpointId, Incarnation)) {
         let of_it = self.by_life.iter_mut().filter(|(life, _)| (life.id, life.incarnation) == publisher);
         of_it.for_each(|(_, track)| track.ended = None);
+    }
+
+    /// What a publisher will bring may be another than was thought: what is missing has been missing since now.
+    pub(crate) fn wait_anew(&mut self, publisher: (EndpointId, Incarnation)) {
+        for (life, track) in &mut self.by_life {
+            if (life.id, life.incarnation) == publisher && track.hole.take().is_some() {
+                self.dirty.insert(life.clone());
+            }
+        }
+    }
+
+    /// A peer is back within reach: its cache is asked again, however often it did not answer.
+    pub(crate) fn believe(&mut self, peer: PeerId) {
+        let holders = self.by_life.values_mut().filter_map(|track| track.holders.get_mut(&peer));
+        holders.for_each(|holder| (holder.failures, holder.again) = (0, Instant::ZERO));
     }
 
     /// Forgets sources of which caches must not tell: nothing that they brought is believed any more.

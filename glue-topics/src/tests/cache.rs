@@ -595,3 +595,77 @@ fn a_cache_gives_what_waits_behind_a_hole() {
     let gaps = split.world.gaps(1, id);
     assert_eq!((gaps.len(), gaps[0].from, gaps[0].to, gaps[0].reason), (1, 3, 3, GapReason::PublisherGone));
 }
+
+/// 1 hears of 0, which does not hear of 1: a partition of one way. What the cache lacks 0 has, and brings when it knows of 1.
+#[test]
+fn a_publisher_that_has_not_heard_of_us_yet_is_waited_for() {
+    let mut split = Split::new(3);
+    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let kept = split.world.nodes[0].publication_with("a", "text", History::All { max_bytes: 1 << 20 }).unwrap();
+    split.world.nodes[1].set_open(peer(0), false);
+    split.cut.extend([(0, 1), (1, 0)]);
+    split.run(ms(200));
+    split.publish(2);
+    split.world.publish_for(0, "a", 60 * SECOND, b"lost");
+    split.world.send();
+    split.world.flight.retain(|(_, to, _)| *to != 2);
+    split.publish(1);
+    let now = split.world.now;
+    let id = split.world.nodes[1].subscribe_from(now, "a", "text", Wish::All).unwrap();
+    split.run(20 * SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 2]);
+    assert!(split.world.gaps(1, id).is_empty(), "its publisher lives, and has it");
+    split.world.nodes[1].set_open(peer(0), true);
+    split.heal(0, 1);
+    split.run(SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 2, 3, 4]);
+    assert!(split.world.gaps(1, id).is_empty());
+    split.world.nodes[0].release(kept);
+}
+
+/// As before, but it never hears of us.
+#[test]
+fn a_publisher_that_never_hears_of_us_is_not_waited_for_for_ever() {
+    let mut split = Split::new(3);
+    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    split.world.nodes[1].set_open(peer(0), false);
+    split.cut.extend([(0, 1), (1, 0)]);
+    split.run(ms(200));
+    let publish = |split: &mut Split| split.world.publish_for(0, "a", 600 * SECOND, b"x");
+    publish(&mut split);
+    split.run(ms(10));
+    publish(&mut split);
+    split.world.send();
+    split.world.flight.retain(|(_, to, _)| *to != 2);
+    publish(&mut split);
+    split.run(ms(10));
+    let now = split.world.now;
+    let id = split.world.nodes[1].subscribe_from(now, "a", "text", Wish::All).unwrap();
+    split.run(50 * SECOND);
+    assert_eq!(split.world.numbers(1, id), [1]);
+    split.run(30 * SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 3]);
+    assert_eq!(split.world.gaps(1, id).len(), 1);
+}
+
+#[test]
+fn a_cache_that_was_cut_off_while_it_was_asked_is_asked_again_when_it_is_back() {
+    let mut split = Split::new(3);
+    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let id = split.world.nodes[1].subscribe("a", "text").unwrap();
+    split.run(ms(200));
+    split.publish(1);
+    split.cut(0, 1);
+    // 1 hears of 2, and asks it in vain.
+    split.cut.push((1, 2));
+    split.publish(2);
+    split.run(ms(200));
+    split.die(0);
+    split.run(20 * SECOND);
+    assert_eq!(split.world.numbers(1, id), [1]);
+    assert!(split.world.gaps(1, id).is_empty(), "it has it, and may come back");
+    split.heal(1, 2);
+    split.run(20 * SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 2, 3]);
+    assert!(split.world.gaps(1, id).is_empty());
+}
