@@ -91,8 +91,7 @@ pub(crate) fn first_failure(name: &str, seeds: Seeds, scenario: impl Fn(u64) + S
         }
         work();
     });
-    let failure = lock().failure.take();
-    failure
+    lock().failure.take()
 }
 
 /// What the workers share.

@@ -95,7 +95,8 @@ pub enum Fault {
     NoUnicast,
     /// The network falls apart.
     Partition(Shape),
-    /// A node's port becomes another at the beginning, and yet another at the end; it is not told.
+    /// A node's port is another one until the end, and it is not told. Behind a [`Nat`](crate::Nat) it is yet another one at the
+    /// end.
     Rebind(NodeId),
     /// The last so many nodes are down, and start together at the end: a storm of joins.
     Storm(u32),
@@ -182,7 +183,7 @@ impl Step {
             return false;
         }
         match &self.fault {
-            Fault::Flap(period, _) => (at - self.at).as_nanos() / period.as_nanos().max(1) % 2 == 0,
+            Fault::Flap(period, _) => ((at - self.at).as_nanos() / period.as_nanos().max(1)).is_multiple_of(2),
             _ => true,
         }
     }

@@ -61,8 +61,7 @@ struct State {
     away: bool,
     wall_seconds: i64,
     drift_ppm: i32,
-    /// How many rebindings and jumps have begun or ended.
-    rebinds: usize,
+    rebound: bool,
     jumped: Duration,
 }
 
@@ -95,7 +94,7 @@ impl Player {
             away: false,
             wall_seconds: 0,
             drift_ppm: 0,
-            rebinds: 0,
+            rebound: false,
             jumped: Duration::ZERO,
         };
         let state = (0..scenario.nodes).map(NodeId::new).map(state).collect();
@@ -171,8 +170,8 @@ impl Player {
     /// What a node is to be like.
     fn wanted(&self, node: NodeId, now: Duration, all: &[Step], on: &[&Step]) -> State {
         let old = self.state(node);
-        let (down, frozen, away, wall_seconds, drift_ppm) = (false, false, false, 0, 0);
-        let mut state = State { receive: old.receive, down, frozen, away, wall_seconds, drift_ppm, ..old };
+        let (down, frozen, away, rebound, wall_seconds, drift_ppm) = (false, false, false, false, 0, 0);
+        let mut state = State { receive: old.receive, down, frozen, away, rebound, wall_seconds, drift_ppm, ..old };
         state.receive = self.receive(node, on);
         for step in on {
             match step.fault {
@@ -180,20 +179,20 @@ impl Player {
                 Fault::Storm(count) if step.fault.touches(self.scenario.nodes, node, node) => state.down |= count > 0,
                 Fault::Freeze(it) if it == node => state.frozen = true,
                 Fault::Move(it) if it == node => state.away = true,
+                Fault::Rebind(it) if it == node => state.rebound = true,
                 Fault::WallJump(it, seconds) if it == node => state.wall_seconds += seconds,
                 Fault::Drift(it, ppm) if it == node => state.drift_ppm += ppm,
                 _ => {}
             }
         }
-        // What is done once, at a beginning or at an end.
-        (state.rebinds, state.jumped) = (0, Duration::ZERO);
+        // What is done once, at a beginning.
+        state.jumped = Duration::ZERO;
         for step in all {
-            match step.fault {
-                Fault::Rebind(it) if it == node => {
-                    state.rebinds += usize::from(step.at <= now) + usize::from(step.end() <= now);
-                }
-                Fault::ClockJump(it, by) if it == node && step.at <= now => state.jumped += by,
-                _ => {}
+            if let Fault::ClockJump(it, by) = step.fault
+                && it == node
+                && step.at <= now
+            {
+                state.jumped += by;
             }
         }
         state
@@ -229,8 +228,13 @@ impl Player {
             world.move_node(node, data);
             changes.push(Change::Moved(node));
         }
-        for _ in old.rebinds..new.rebinds {
-            world.rebind(node);
+        if new.rebound != old.rebound {
+            let is_home = world.address(node) == old.home;
+            if new.rebound || is_home {
+                world.rebind(node);
+            } else if !new.away {
+                world.move_node(node, old.home);
+            }
         }
         if new.down && !old.down {
             world.crash(node);
