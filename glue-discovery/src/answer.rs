@@ -95,7 +95,8 @@ impl Discovery {
     /// announcements cost.
     fn may_answer(&self, now: Instant, number: PeerId, reach: Reach) -> bool {
         let Some(peer) = self.peers.get(number) else { return false };
-        let per_interval = if reach == Reach::Direct { PROBES_PER_INTERVAL } else { 2 };
+        // Twice as often as probes come: one that is on its way for a moment less than the one before is no reason for silence.
+        let per_interval = if reach == Reach::Direct { 2 * PROBES_PER_INTERVAL } else { 2 };
         peer.answered.is_none_or(|at| at + self.config.announce_interval / per_interval <= now)
     }
 

@@ -60,12 +60,21 @@ impl Seeds {
 /// Runs `scenario` with each seed, on all cores.
 ///
 /// When it panics, prints the line that repeats it, and panics in the same way. Of several failures it is the one that
-/// comes first in the order of the seeds. `name` is the test's, as `cargo test` wants it.
+/// comes first in the order of the seeds. `name` is the test's, as `cargo test` wants it, or begins with
+/// `--example`, as `cargo run` wants it.
 ///
 /// # Panics
 ///
 /// If `scenario` does.
 pub fn check(name: &str, seeds: Seeds, scenario: impl Fn(u64) + Sync) {
+    if let Some(Failure { seed, panic, .. }) = first_failure(name, seeds, scenario) {
+        eprintln!("{}", repeat(seed, env::var("CARGO_PKG_NAME").ok().as_deref(), name));
+        resume_unwind(panic);
+    }
+}
+
+/// Runs `scenario` with each seed, on all cores, and gives the first that fails in the order of the seeds.
+pub(crate) fn first_failure(name: &str, seeds: Seeds, scenario: impl Fn(u64) + Sync) -> Option<Failure> {
     let progress = Mutex::new(Progress { seeds: seeds.of(name).enumerate(), failure: None });
     let lock = || progress.lock().unwrap_or_else(PoisonError::into_inner);
     let work = || {
@@ -82,11 +91,7 @@ pub fn check(name: &str, seeds: Seeds, scenario: impl Fn(u64) + Sync) {
         }
         work();
     });
-    let failure = lock().failure.take();
-    if let Some(Failure { seed, panic, .. }) = failure {
-        eprintln!("{}", repeat(seed, env::var("CARGO_PKG_NAME").ok().as_deref(), name));
-        resume_unwind(panic);
-    }
+    lock().failure.take()
 }
 
 /// What the workers share.
@@ -95,10 +100,11 @@ struct Progress<S> {
     failure: Option<Failure>,
 }
 
-struct Failure {
+/// A seed that failed.
+pub(crate) struct Failure {
     index: usize,
-    seed: u64,
-    panic: Box<dyn Any + Send>,
+    pub(crate) seed: u64,
+    pub(crate) panic: Box<dyn Any + Send>,
 }
 
 impl<S: Iterator<Item = u64>> Progress<S> {
@@ -114,9 +120,15 @@ impl<S: Iterator<Item = u64>> Progress<S> {
     }
 }
 
-fn repeat(seed: u64, package: Option<&str>, name: &str) -> String {
+/// The line that repeats a seed.
+pub(crate) fn repeat(seed: u64, package: Option<&str>, name: &str) -> String {
     let package = package.map_or_else(String::new, |package| format!(" -p {package}"));
-    format!("GLUE_SEED={seed} cargo test{package} {name}")
+    format!("GLUE_SEED={seed} cargo {}{package} {name}", verb(name))
+}
+
+/// An example is run, a test is tested.
+pub(crate) fn verb(name: &str) -> &'static str {
+    if name.starts_with("--example ") { "run" } else { "test" }
 }
 
 fn read(file: &Path, name: &str) -> Vec<u64> {

@@ -9,6 +9,9 @@ use bytes::Bytes;
 use glue_net::{Instant, Transmit, Via};
 
 use crate::host::Place;
+use crate::hostile::{Forgery, Stranger};
+use crate::link::Parcel;
+use crate::nat::Nats;
 use crate::path::{Copy, Paths};
 use crate::queue::{Flight, Happening, Queue};
 use crate::trace::{TraceHash, digest};
@@ -16,6 +19,9 @@ use crate::{Fate, INTERFACE, Link, NodeId, Record, Stats};
 
 /// Shown what becomes of every datagram.
 pub(crate) type Trace = Box<dyn FnMut(&Record<'_>)>;
+
+/// Tells what is control.
+pub(crate) type Classifier = fn(Via, &[u8]) -> bool;
 
 /// All but the nodes themselves.
 pub(crate) struct Network {
@@ -27,6 +33,9 @@ pub(crate) struct Network {
     pub(crate) loopback: Link,
     pub(crate) multicast: bool,
     pub(crate) unicast: bool,
+    pub(crate) nats: Nats,
+    pub(crate) stranger: Stranger,
+    pub(crate) classifier: Classifier,
     pub(crate) totals: Stats,
     /// By sender.
     pub(crate) stats: Vec<Stats>,
@@ -47,6 +56,9 @@ impl Network {
             loopback: Link::perfect().latency(LOOPBACK_LATENCY),
             multicast: true,
             unicast: true,
+            nats: Nats::default(),
+            stranger: Stranger::new(seed),
+            classifier: |via, datagram| via != Via::Data || datagram.len() < CONTROL_BYTES,
             totals: Stats::default(),
             stats: Vec::new(),
             hash: TraceHash::new(seed),
@@ -70,6 +82,45 @@ impl Network {
         self.register(id, addresses);
     }
 
+    /// What a node sends comes from another port from now on, and what is sent to the old one finds nobody.
+    pub(crate) fn rebind(&mut self, id: NodeId) {
+        let Some(place) = self.places.get(id.index()) else { return };
+        if place.nat.is_some() {
+            return self.nats.forget(id);
+        }
+        let mut data = place.data;
+        while self.owners.contains_key(&data) {
+            data.set_port(data.port().checked_add(1).unwrap_or(FIRST_FREE_PORT));
+        }
+        self.relocate(id, data);
+    }
+
+    /// A stranger's datagram, which no link delays but by the usual latency, and none loses.
+    pub(crate) fn inject(&mut self, now: Instant, forgery: Forgery) {
+        let Forgery { from, to, datagram: payload } = forgery;
+        let (sender, digest) = (NodeId::STRANGER, digest(&payload));
+        self.totals.sent += 1;
+        self.totals.sent_bytes += payload.len() as u64;
+        let at = now + self.default_link.latency;
+        let flight = Flight { sender, receiver: sender, from, to, payload, digest, corrupted: false, control: false };
+        if to.ip().is_multicast() {
+            for (index, place) in (0..).zip(&self.places) {
+                if place.hears(to) {
+                    self.totals.copies += 1;
+                    let (receiver, payload) = (NodeId::new(index), flight.payload.clone());
+                    self.queue.push(at, Happening::Arrive(Flight { receiver, payload, ..flight }));
+                }
+            }
+            return;
+        }
+        let receiver = self.owners.get(&to).copied().or_else(|| self.nats.enter(now, from.ip(), to));
+        self.totals.copies += 1;
+        match receiver {
+            Some(receiver) => self.queue.push(at, Happening::Arrive(Flight { receiver, ..flight })),
+            None => self.settle(now, &flight, Fate::Unreachable),
+        }
+    }
+
     /// Puts a datagram on its way.
     pub(crate) fn send(&mut self, now: Instant, sender: NodeId, transmit: Transmit, bytes: &[u8]) {
         let digest = digest(bytes);
@@ -81,19 +132,49 @@ impl Network {
         let Some(from) = self.source(sender, transmit) else {
             return self.unreachable(now, sender, transmit.to, &payload, digest);
         };
-        let datagram = Flight { sender, receiver: sender, from, to: transmit.to, payload, digest, corrupted: false };
-        if transmit.to.ip().is_multicast() {
+        let (to, control) = (transmit.to, (self.classifier)(transmit.via, bytes));
+        let datagram = Flight { sender, receiver: sender, from, to, payload, digest, corrupted: false, control };
+        if let Some(forgery) = self.stranger.hear(&datagram) {
+            self.inject(now, forgery);
+        }
+        if to.ip().is_multicast() {
             return self.send_to_group(now, datagram);
         }
-        match self.owners.get(&transmit.to) {
-            Some(receiver) => self.launch(now, Flight { receiver: *receiver, ..datagram }),
-            None => self.unreachable(now, sender, transmit.to, &datagram.payload, digest),
+        match self.route(now, sender, from, to) {
+            Some((receiver, from)) => self.launch(now, Flight { receiver, from, ..datagram }),
+            None => self.unreachable(now, sender, to, &datagram.payload, digest),
         }
+    }
+
+    /// Who gets it, and from which address it seems to come.
+    fn route(
+        &mut self,
+        now: Instant,
+        sender: NodeId,
+        from: SocketAddr,
+        to: SocketAddr,
+    ) -> Option<(NodeId, SocketAddr)> {
+        let nat_of = |node: NodeId| self.places.get(node.index()).and_then(|place| place.nat);
+        let home = nat_of(sender);
+        let receiver = self.owners.get(&to).copied();
+        if let Some(receiver) = receiver {
+            let there = nat_of(receiver);
+            if there.map(|nat| nat.outside) == home.map(|nat| nat.outside) {
+                return Some((receiver, from));
+            }
+            if there.is_some() {
+                return None;
+            }
+        }
+        let from = home.map_or(from, |nat| self.nats.leave(now, sender, nat, from, to.ip()));
+        let receiver = receiver.or_else(|| self.nats.enter(now, from.ip(), to))?;
+        Some((receiver, from))
     }
 
     /// Whether the receiver still has the address that the datagram was sent to.
     pub(crate) fn is_here(&self, flight: &Flight) -> bool {
         flight.to.ip().is_multicast()
+            || self.nats.leads_to(flight.to, flight.receiver)
             || self.places.get(flight.receiver.index()).is_some_and(|place| place.owns(flight.to))
     }
 
@@ -170,7 +251,9 @@ impl Network {
     fn travel(&mut self, now: Instant, flight: &Flight) -> Result<(Copy, Option<Copy>), Fate> {
         let ends = (flight.sender, flight.receiver);
         let link = if self.one_machine(ends) { &self.loopback } else { &self.default_link };
-        self.paths.take(now, ends, flight.payload.len(), link)
+        let multicast = flight.to.ip().is_multicast();
+        let parcel = Parcel { len: flight.payload.len(), multicast, control: flight.control };
+        self.paths.take(now, ends, parcel, link)
     }
 
     /// How long a datagram that is sent now waits for the link.
@@ -243,3 +326,9 @@ impl fmt::Debug for Network {
 
 /// Two processes of one machine are this far apart: half a round trip of 64 bytes between bare UDP sockets took 4.6 us.
 const LOOPBACK_LATENCY: Duration = Duration::from_micros(5);
+
+/// Below it is what only acknowledges: such datagrams of glue take 20 to 50 bytes, and one with a message of 12 bytes in it more.
+const CONTROL_BYTES: usize = 64;
+
+/// Where ports begin that nobody else uses.
+const FIRST_FREE_PORT: u16 = 49_152;

@@ -1,4 +1,6 @@
-//! How fast the world turns: `cargo test -p glue-sim --release --test speed -- --ignored --nocapture`.
+//! How fast the world turns, on one core, with nodes that do next to nothing: `cargo run --release -p glue-sim --example speed`.
+//!
+//! What is counted are datagrams that arrive. `tests/stack/tests/proof.rs` measures the same with real engines.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -6,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::{Chain, Instant, Node, Transmit, Via};
-use glue_sim::{DISCOVERY_GROUP, Host, INTERFACE, Link, World};
+use glue_sim::{Bursts, DISCOVERY_GROUP, Host, INTERFACE, Link, Sort, World};
 
 /// Sends back what it receives; what came by multicast it only takes.
 #[derive(Default)]
@@ -46,15 +48,16 @@ impl Node for Echo {
     }
 }
 
-#[test]
-#[ignore = "a measurement"]
-fn datagrams_per_second() {
+fn main() {
     let rough = Link::perfect().jitter(Duration::from_micros(50)).reorder(0.05, Duration::from_micros(80));
     let limited = rough.clone().rate(1_000_000_000, 10_000_000);
+    let bursts = Bursts { begin: 0.0, end: 0.1, loss_within: 1.0, loss_between: 0.0 };
+    let all = limited.clone().bursts(bursts).sift(Sort::Control, 0.0).duplicate(0.01);
     measure("2 nodes, 64 B, perfect", 2, 64, &Link::perfect(), false);
     measure("2 nodes, 1200 B, perfect", 2, 1_200, &Link::perfect(), false);
     measure("20 nodes, 64 B, rough", 20, 64, &rough, false);
     measure("20 nodes, 1200 B, rough, limited", 20, 1_200, &limited, false);
+    measure("20 nodes, 1200 B, rough, limited, bursts, sieves", 20, 1_200, &all, false);
     measure("200 nodes, 1200 B, rough, limited", 200, 1_200, &limited, false);
     measure("50 nodes, 200 B, rough, multicast", 50, 200, &rough, true);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use glue_net::{Instant, Rng};
 
+use crate::link::Parcel;
 use crate::trace::{digest, mix};
 use crate::{Fate, Link, NodeId};
 
@@ -23,15 +24,15 @@ impl Paths {
         Self { rows: Vec::new(), bottlenecks: BTreeMap::new(), seed }
     }
 
-    /// Sends a datagram of `len` bytes over a path. Two copies if it is duplicated.
+    /// Sends a datagram over a path. Two copies if it is duplicated.
     pub(crate) fn take(
         &mut self,
         now: Instant,
         ends: (NodeId, NodeId),
-        len: usize,
+        parcel: Parcel,
         usual: &Link,
     ) -> Result<(Copy, Option<Copy>), Fate> {
-        self.shared(ends, usual, |path, link, shared| path.pass(now, len, link, shared))
+        self.shared(ends, usual, |path, link, shared| path.pass(now, parcel, link, shared))
     }
 
     /// How long a datagram that is sent now waits before it is on its way.
@@ -91,6 +92,8 @@ struct Traffic {
     rng: Rng,
     /// In a burst of loss.
     losing: bool,
+    /// In a burst of [`Link::bursts`].
+    within: bool,
     /// When the last datagram in the queue has left.
     idle_at: Instant,
     /// When the last datagram arrives that was not held back.
@@ -108,7 +111,8 @@ pub(crate) struct Copy {
 impl Path {
     const fn new(seed: u64, name: u64) -> Self {
         let rng = Rng::new(mix(seed ^ PATH_STREAM, PATH_STREAM ^ name));
-        let traffic = Traffic { rng, losing: false, idle_at: Instant::ZERO, last_arrival: Instant::ZERO };
+        let traffic =
+            Traffic { rng, losing: false, within: false, idle_at: Instant::ZERO, last_arrival: Instant::ZERO };
         Self { link: None, cut: false, traffic }
     }
 
@@ -135,15 +139,16 @@ impl Traffic {
     fn pass(
         &mut self,
         now: Instant,
-        len: usize,
+        parcel: Parcel,
         link: &Link,
         shared: Option<&mut Instant>,
     ) -> Result<(Copy, Option<Copy>), Fate> {
-        if len > link.mtu {
+        if parcel.len > link.mtu {
             return Err(Fate::TooBig);
         }
-        let sent = enqueue(now, len, link, shared.unwrap_or(&mut self.idle_at))?;
-        if self.loses(link) {
+        let sent = enqueue(now, parcel.len, link, shared.unwrap_or(&mut self.idle_at))?;
+        // Each of them takes note of each datagram.
+        if self.loses(link) | self.loses_in_burst(link) | self.sifts(link, parcel) {
             return Err(Fate::Lost);
         }
         let first = self.travel(sent, link);
@@ -162,6 +167,22 @@ impl Traffic {
             self.happens(link.loss / (link.loss_burst * (1.0 - link.loss)))
         };
         self.losing
+    }
+
+    /// The state changes first, then this datagram meets it.
+    fn loses_in_burst(&mut self, link: &Link) -> bool {
+        let Some(bursts) = link.bursts else { return false };
+        let change = if self.within { bursts.end } else { bursts.begin };
+        self.within ^= self.happens(change);
+        self.happens(if self.within { bursts.loss_within } else { bursts.loss_between })
+    }
+
+    fn sifts(&mut self, link: &Link, parcel: Parcel) -> bool {
+        let mut lost = false;
+        for sieve in link.sieves.iter().filter(|sieve| sieve.sort.has(parcel)) {
+            lost |= self.happens(sieve.loss);
+        }
+        lost
     }
 
     fn travel(&mut self, sent: Instant, link: &Link) -> Copy {

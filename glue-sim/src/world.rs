@@ -76,10 +76,20 @@ impl<N: Node> World<N> {
     ///
     /// If an address belongs to another node.
     pub fn add_node(&mut self, host: Host, build: impl FnMut(Context) -> N + 'static) -> NodeId {
+        let id = self.add_node_later(host, build);
+        self.restart(id);
+        id
+    }
+
+    /// As [`World::add_node`], but its process starts with [`World::restart`].
+    ///
+    /// # Panics
+    ///
+    /// If an address belongs to another node.
+    pub fn add_node_later(&mut self, host: Host, build: impl FnMut(Context) -> N + 'static) -> NodeId {
         let id = NodeId::new(u32::try_from(self.slots.len()).expect("fewer than 2^32 nodes"));
         self.network.add(id, Place::new(id, &host));
         self.slots.push(Slot::new(id, &host, Box::new(build)));
-        self.restart(id);
         id
     }
 

@@ -33,6 +33,8 @@ pub(crate) struct Flight {
     pub(crate) payload: Bytes,
     pub(crate) digest: u64,
     pub(crate) corrupted: bool,
+    /// Whether links take it for control.
+    pub(crate) control: bool,
 }
 
 /// The queue. Datagrams stand aside in slots, so that the heap moves 32 bytes per step and not 150.

@@ -24,6 +24,11 @@ impl Clock {
         *self = Self { since: now, shown: self.local(now), rate: rate(drift_ppm) };
     }
 
+    /// From `now` on shows so much more.
+    pub(crate) fn jump(&mut self, now: Instant, by: Duration) {
+        *self = Self { since: now, shown: self.local(now) + by, rate: self.rate };
+    }
+
     /// What the clock shows at `now`.
     pub(crate) fn local(&self, now: Instant) -> Instant {
         let passed = now.since(self.since);

@@ -1,10 +1,13 @@
 //! What can be done to the network, and to the machines that nodes run on.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use glue_net::Node;
+use bytes::Bytes;
+use glue_net::{Node, Via};
 
-use crate::{Link, NodeId, Receive, World};
+use crate::hostile::Forgery;
+use crate::{Hostile, Link, NodeId, Receive, Shape, World};
 
 /// Links, partitions, addresses, clocks.
 impl<N: Node> World<N> {
@@ -54,6 +57,18 @@ impl<N: Node> World<N> {
         }
     }
 
+    /// Cuts what a shape cuts. Older cuts stay.
+    pub fn split(&mut self, shape: &Shape) {
+        let count = self.nodes().count();
+        for sender in self.nodes() {
+            for receiver in self.nodes() {
+                if shape.cuts(count, sender, receiver) {
+                    self.cut(sender, receiver);
+                }
+            }
+        }
+    }
+
     /// Lifts all cuts, and lets multicast and unicast pass.
     pub fn heal(&mut self) {
         self.network.heal();
@@ -81,6 +96,35 @@ impl<N: Node> World<N> {
         self.network.relocate(id, data);
     }
 
+    /// What a node sends comes from other ports from now on, and what is sent to the old ones finds nobody: behind a
+    /// [`Nat`](crate::Nat) its mappings are forgotten, else its data port is another. The node is not told.
+    pub fn rebind(&mut self, id: NodeId) {
+        let id = self.slot(id).id;
+        self.network.rebind(id);
+    }
+
+    /// Says what is control, for [`Sort::Control`](crate::Sort::Control) and [`Sort::Data`](crate::Sort::Data): by the socket
+    /// that a datagram leaves by, and its bytes. At first it is all that does not leave by the data socket, and all that is
+    /// shorter than 64 bytes.
+    pub fn set_classifier(&mut self, is_control: fn(Via, &[u8]) -> bool) {
+        self.network.classifier = is_control;
+    }
+
+    /// Lets a stranger into the network, or sends it away.
+    ///
+    /// # Panics
+    ///
+    /// If its rate is not from 0 to 0.5.
+    pub fn set_hostile(&mut self, hostile: Option<Hostile>) {
+        self.network.stranger.conduct = hostile.map(Hostile::checked);
+    }
+
+    /// Sends a datagram that no node sent, from whatever address, to a node or to all of a group. It arrives after the latency
+    /// of the default link. In traces its sender is [`NodeId::STRANGER`].
+    pub fn inject(&mut self, from: SocketAddr, to: SocketAddr, datagram: impl Into<Bytes>) {
+        self.network.inject(self.now, Forgery { from, to, datagram: datagram.into() });
+    }
+
     /// Sets how a node takes datagrams in.
     pub fn set_receive(&mut self, id: NodeId, receive: Receive) {
         self.slot_mut(id).receive = receive;
@@ -94,6 +138,13 @@ impl<N: Node> World<N> {
     pub fn set_drift(&mut self, id: NodeId, drift_ppm: i32) {
         let now = self.now;
         self.slot_mut(id).clock.set_drift(now, drift_ppm);
+        self.schedule_wake(id);
+    }
+
+    /// Lets a node's monotonic clock jump forward, as that of a virtual machine does which was stopped.
+    pub fn jump_clock(&mut self, id: NodeId, by: Duration) {
+        let now = self.now;
+        self.slot_mut(id).clock.jump(now, by);
         self.schedule_wake(id);
     }
 

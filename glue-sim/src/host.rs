@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use glue_net::{Instant, Interface, WallTime};
 
+use crate::Nat;
+
 /// The port of multicast and unicast discovery.
 pub const DISCOVERY_PORT: u16 = 27320;
 
@@ -21,6 +23,9 @@ pub const INTERFACE: u32 = 1;
 pub struct NodeId(u32);
 
 impl NodeId {
+    /// In a trace, the sender of what no node sent: see [`World::inject`](crate::World::inject).
+    pub const STRANGER: Self = Self(u32::MAX);
+
     /// The node added after `index` others.
     #[must_use]
     pub const fn new(index: u32) -> Self {
@@ -40,7 +45,7 @@ impl NodeId {
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node {}", self.0)
+        if *self == Self::STRANGER { f.write_str("a stranger") } else { write!(f, "node {}", self.0) }
     }
 }
 
@@ -65,6 +70,8 @@ pub struct Host {
     /// What its interface says is the longest packet, in bytes with headers. Default 1500. What passes is up to
     /// [`Link::mtu`](crate::Link::mtu).
     pub mtu: u32,
+    /// The translator of addresses that it is behind. Default `None`.
+    pub nat: Option<Nat>,
     /// How it takes datagrams in.
     pub receive: Receive,
     /// What its monotonic clock shows at the start of the world. Default zero.
@@ -112,6 +119,13 @@ impl Host {
         self
     }
 
+    /// Stands behind a translator of addresses.
+    #[must_use]
+    pub const fn behind(mut self, nat: Nat) -> Self {
+        self.nat = Some(nat);
+        self
+    }
+
     /// Sets how it takes datagrams in.
     #[must_use]
     pub const fn receive(mut self, receive: Receive) -> Self {
@@ -145,6 +159,7 @@ impl Default for Host {
             groups: vec![DISCOVERY_GROUP],
             segment: 0,
             mtu: Interface::ETHERNET_MTU,
+            nat: None,
             receive: Receive::default(),
             clock_offset: Duration::ZERO,
             drift_ppm: 0,
@@ -207,6 +222,7 @@ pub(crate) struct Place {
     pub(crate) segment: u8,
     prefix: u8,
     mtu: u32,
+    pub(crate) nat: Option<Nat>,
 }
 
 impl Place {
@@ -222,6 +238,7 @@ impl Place {
             segment: host.segment,
             prefix: host.prefix,
             mtu: host.mtu,
+            nat: host.nat,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use glue_net::{Instant, Interface, Node, WallTime};
 
-use crate::{NodeId, Record, Stats, World};
+use crate::{NodeId, Receive, Record, Stats, World};
 
 /// What there is to see.
 impl<N: Node> World<N> {
@@ -59,7 +59,13 @@ impl<N: Node> World<N> {
         self.network.backlog(self.now, (self.slot(sender).id, self.slot(receiver).id))
     }
 
-    /// Where a node's data socket is reached.
+    /// How a node takes datagrams in.
+    #[must_use]
+    pub fn receive(&self, id: NodeId) -> Receive {
+        self.slot(id).receive
+    }
+
+    /// Where a node's data socket is reached, by those who are not behind another [`Nat`](crate::Nat).
     #[must_use]
     pub fn address(&self, id: NodeId) -> SocketAddr {
         self.place(id).data
