@@ -1,6 +1,6 @@
 //! Proof on real hosts: processes with real endpoints in network namespaces, random faults, and a checker of what they logged.
 //!
-//! - [`publisher`] and [`subscriber`] are the processes. What they log: [`line`], [`journal`].
+//! - [`publisher`] and [`subscriber`] are the processes. What they log: [`mod@line`], [`journal`].
 //! - [`impair`] is a switch between the hosts that does to datagrams what bad networks do; [`frame`] knows datagrams, and
 //!   [`wire`] is the switch on real cables.
 //! - [`check`] reads the logs ([`life`]) and says what is not as promised.
