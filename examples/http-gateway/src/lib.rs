@@ -5,6 +5,8 @@ mod agent;
 mod announcement;
 mod body;
 mod compress;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod headers;
 mod hello;
 mod launch;

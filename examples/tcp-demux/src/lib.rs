@@ -7,6 +7,8 @@ mod dispatch;
 mod distribution;
 pub mod file;
 mod framing;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod glue;
 mod grpc;
 mod hub;

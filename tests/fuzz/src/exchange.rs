@@ -10,13 +10,13 @@ use glue_net::{Chain, EndpointId, Incarnation, Instant, Interface, Node, Rng, Vi
 use glue_topics::{Item, PublicationId, SubscriptionId};
 
 /// Without a key.
-pub(crate) fn clear(bytes: &[u8]) {
-    Exchange::new(false).run(bytes);
+pub(crate) fn clear(bytes: &[u8]) -> bool {
+    Exchange::new(false).run(bytes)
 }
 
 /// With one.
-pub(crate) fn private(bytes: &[u8]) {
-    Exchange::new(true).run(bytes);
+pub(crate) fn private(bytes: &[u8]) -> bool {
+    Exchange::new(true).run(bytes)
 }
 
 /// Each pair of bytes is something that happens, and how.
@@ -95,9 +95,9 @@ struct Exchange {
     is_private: bool,
 }
 
-struct Side {
-    engine: Engine,
-    address: SocketAddr,
+pub(crate) struct Side {
+    pub(crate) engine: Engine,
+    pub(crate) address: SocketAddr,
 }
 
 impl Exchange {
@@ -110,7 +110,8 @@ impl Exchange {
         Self { now, sides, publication, way, subscriptions, seen, is_forged: false, is_private }
     }
 
-    fn run(mut self, bytes: &[u8]) {
+    /// Whether anything was delivered.
+    fn run(mut self, bytes: &[u8]) -> bool {
         let mut bytes = bytes.iter().copied();
         while let (Some(kind), Some(how)) = (bytes.next(), bytes.next()) {
             self.act(kind % KINDS, how, &mut bytes);
@@ -121,6 +122,7 @@ impl Exchange {
         if self.is_private || !self.is_forged {
             self.check();
         }
+        !self.seen.is_empty()
     }
 
     fn act(&mut self, kind: u8, how: u8, bytes: &mut impl Iterator<Item = u8>) {
@@ -258,7 +260,7 @@ impl Exchange {
 }
 
 impl Side {
-    fn new(now: Instant, number: u8, is_private: bool) -> Self {
+    pub(crate) fn new(now: Instant, number: u8, is_private: bool) -> Self {
         let id = EndpointId::from_integer(number.into());
         let address = SocketAddr::from(([10, 0, 0, number], 40_000));
         let mut discovery = glue_discovery::Config::new(id, format!("endpoint-{number}"));
@@ -268,8 +270,7 @@ impl Side {
         let wall = WallClock::new(now, WallTime::from_unix_nanos(1_700_000_000_000_000_000));
         let mut config = Config::new(discovery);
         if is_private {
-            let credentials =
-                Credentials { key: NetworkKey::from_bytes([7; 32]), identity: Identity::from_seed([number; 32]) };
+            let credentials = Credentials { key: KEY, identity: Identity::from_seed([number; 32]) };
             config.security = Some(Security { credentials, random: Random::new([number; 32]) });
         }
         let mut engine = Engine::new(now, config, wall, &mut Rng::new(number.into())).expect("good settings");
@@ -286,5 +287,8 @@ impl Side {
     }
 }
 
-const GROUP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(239, 192, 137, 1)), 27_320);
+pub(crate) const GROUP: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(239, 192, 137, 1)), 27_320);
+/// Of both.
+pub(crate) const KEY: NetworkKey = NetworkKey::from_bytes([7; 32]);
 const EXPIRY: Duration = Duration::from_secs(600);

@@ -2,43 +2,31 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use glue_discovery::Discovery;
 use glue_fragment::{Config, Fragment, Joined, Joiner};
-use glue_net::wire::classic::Container;
-use glue_net::wire::{Reader, put_bytes};
-use glue_net::{Chain, Content, EndpointId, Incarnation, Instant, Payload, PeerId, Rng, WallTime};
-use glue_topics::{Cargo, EndpointName, PeerFacts, Topics, Wire, Wish};
+use glue_net::wire::classic::{Announcement, Body, Codec, Container};
+use glue_net::wire::native::Member;
+use glue_net::{Chain, EndpointId, Instant, Interface, NetworkId, Payload, Rng};
 
+use crate::cargos::{self, PEER, written};
 use crate::decoders;
-
-const PEER: PeerId = PeerId(1);
-
-/// The byte strings of `bytes`, up to the first that is cut off.
-fn strings(bytes: &[u8]) -> impl Iterator<Item = Bytes> {
-    let mut reader = Reader::new(Bytes::copy_from_slice(bytes));
-    std::iter::from_fn(move || reader.bytes().ok())
-}
-
-fn joined(strings: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = Vec::new();
-    strings.iter().for_each(|string| put_bytes(&mut out, string));
-    out
-}
+use crate::strings::{joined, strings};
 
 /// Payloads.
-pub(crate) fn joiner(bytes: &[u8]) {
-    let mut joiner = Joiner::new(Config::default());
+pub(crate) fn joiner(bytes: &[u8]) -> bool {
+    let (mut joiner, mut taken) = (Joiner::new(Config::default()), false);
     joiner.set_budget(1 << 20);
     for payload in strings(bytes) {
         let len = payload.len();
         if let Some(Joined::Whole { head, .. }) = joiner.handle_payload(PEER, payload) {
             assert!(head.len() <= len.max(2_048), "a head is in one payload");
+            taken = true;
         }
         assert!(joiner.held_bytes() <= 1 << 20, "{}", joiner.held_bytes());
     }
     joiner.handle_peer_gone(PEER);
     assert_eq!(joiner.held_bytes(), 0);
+    taken
 }
 
 pub(crate) fn joiner_beginnings() -> Vec<Vec<u8>> {
@@ -48,7 +36,7 @@ pub(crate) fn joiner_beginnings() -> Vec<Vec<u8>> {
 /// What an endpoint sends that subscribes and publishes, in payloads of about so many bytes.
 fn payloads(room: usize) -> Vec<Vec<u8>> {
     let (now, mut all) = (Instant::ZERO, Vec::new());
-    for (number, cargo) in (1..).zip(cargos()) {
+    for (number, cargo) in (1..).zip(cargos::cargos()) {
         let mut rest = Fragment::new(number, cargo);
         loop {
             let (front, mut out) = (rest.cut(room), Chain::default());
@@ -62,85 +50,47 @@ fn payloads(room: usize) -> Vec<Vec<u8>> {
     all
 }
 
-fn topics_with_peer(id: i64) -> Topics {
-    let name = EndpointName::new("endpoint");
-    let mut topics =
-        Topics::new(glue_topics::Config::default(), EndpointId::from_integer(id), Incarnation(1), "us").expect("good");
-    let facts = PeerFacts {
-        id: EndpointId::from_integer(3 - id),
-        incarnation: Incarnation(1),
-        name,
-        wire: Wire::Native,
-        permissions: None,
-        public_key: None,
-    };
-    topics.handle_peer_up(PEER, &facts);
-    topics
-}
-
-fn cargos() -> Vec<Cargo> {
-    let (now, wall) = (Instant::ZERO, WallTime::from_unix_nanos(1_700_000_000_000_000_000));
-    let (mut ours, mut theirs) = (topics_with_peer(1), topics_with_peer(2));
-    theirs.subscribe("a/#", "").expect("good");
-    ours.subscribe_from(now, "b", "text", Wish::All).expect("good");
-    let mut all = Vec::new();
-    while let Some((_, cargo)) = theirs.poll_cargo() {
-        let [head, body] = written(&cargo);
-        ours.handle_cargo(now, PEER, head.into(), body.into());
-    }
-    let id = ours.publication("a/b", "text").expect("good");
-    for size in [0, 10, 3_000] {
-        ours.publish(now, wall, id, Duration::from_secs(60), &vec![7; size][..]).expect("good");
-    }
-    ours.close_bundles_for(|_, _| true);
-    while let Some((_, cargo)) = ours.poll_cargo() {
-        all.push(cargo);
-    }
-    assert!(all.len() >= 2, "it says what it subscribes to, and publishes");
-    all
-}
-
-fn written(cargo: &Cargo) -> [Vec<u8>; 2] {
-    let (mut head, mut body) = (Vec::new(), Chain::default());
-    cargo.encode_head(Instant::ZERO, &mut head);
-    cargo.encode_body(0..cargo.body_len(), &mut body);
-    [head, body.to_vec()]
-}
-
-/// Heads and bodies in turn.
-pub(crate) fn topics(bytes: &[u8]) {
-    let mut topics = topics_with_peer(2);
-    topics.subscribe("#", "").expect("good");
-    topics.subscribe_from(Instant::ZERO, "a/b", "", Wish::All).expect("good");
-    let mut now = Instant::ZERO;
+/// Heads and bodies in turn, of a peer that says anything to one that takes all there is. Then it is gone, and its will comes.
+pub(crate) fn topics(bytes: &[u8]) -> bool {
+    let (mut topics, mut now, mut taken) = (cargos::listener(), Instant::ZERO, false);
     let mut strings = strings(bytes);
     while let (Some(head), Some(body)) = (strings.next(), strings.next()) {
         topics.handle_cargo(now, PEER, head, body);
-        while let Some(mut delivery) = topics.poll_delivery() {
-            assert!(!delivery.to.is_empty());
-            while delivery.batch.next(now).is_some() {}
-        }
-        while topics.poll_event().is_some() {}
+        taken |= cargos::settle(&mut topics, now);
         while topics.poll_cargo().is_some() {}
         now = now + Duration::from_millis(300);
         topics.handle_timeout(now);
     }
+    topics.handle_peer_lost(now, PEER, true);
+    taken |= cargos::settle(&mut topics, now);
     topics.handle_peer_gone(PEER);
+    assert!(!topics.has_cargo(), "nothing is sent to who is gone");
+    taken
 }
 
 pub(crate) fn topics_beginnings() -> Vec<Vec<u8>> {
-    vec![joined(&cargos().iter().flat_map(written).collect::<Vec<_>>())]
+    let strings: Vec<_> = cargos::cargos().iter().map(|cargo| written(cargo, Instant::ZERO)).collect();
+    let each = strings.iter().map(|cargo| joined(cargo));
+    each.chain([joined(&strings.concat())]).collect()
 }
 
-/// Containers.
-pub(crate) fn discovery(bytes: &[u8]) {
+/// Announcements: containers, in the clear or of a member. From an even or odd address, as the first byte of each says.
+pub(crate) fn discovery(bytes: &[u8]) -> bool {
     let mut config = glue_discovery::Config::new(EndpointId::from_integer(9), "us");
     config.data_port = 40_000;
+    config.network = NETWORK;
     let mut discovery = Discovery::new(config, Rng::new(1), Instant::ZERO).expect("good settings");
-    let (mut now, mut out) = (Instant::ZERO, Vec::new());
-    for datagram in strings(bytes) {
-        if let Ok((codec, container)) = Container::decode(&datagram) {
-            discovery.handle_announcement(now, ([10, 0, 0, 2], 27_320).into(), codec, container);
+    discovery.handle_interfaces(Instant::ZERO, vec![interface()]);
+    let (mut now, mut out, mut met) = (Instant::ZERO, Vec::new(), false);
+    for mut string in strings(bytes).filter(|string| !string.is_empty()) {
+        let datagram = string.split_off(1);
+        let from = ([10, 0, 0, 2 + string[0] % 2], 27_320).into();
+        if let Ok(Some((member, container))) = Member::decode(datagram.clone()) {
+            if let Ok((codec, container)) = Container::decode(&container) {
+                discovery.handle_member(now, from, codec, (member, container));
+            }
+        } else if let Ok((codec, container)) = Container::decode(&datagram) {
+            discovery.handle_announcement(now, from, codec, container);
         }
         while discovery.poll_event().is_some() {}
         while discovery.poll_transmit(now, &mut out).is_some() {}
@@ -148,10 +98,47 @@ pub(crate) fn discovery(bytes: &[u8]) {
         out.clear();
         now = now + Duration::from_millis(700);
         discovery.handle_timeout(now);
+        met |= discovery.peers().next().is_some();
+    }
+    met
+}
+
+/// Two peers that come, move, pass each other on, and leave; in each codec; classic peers, and members.
+pub(crate) fn discovery_beginnings() -> Vec<Vec<u8>> {
+    let said = |from: u8, container: &Container, codec: Codec| {
+        let mut out = vec![from];
+        container.encode(codec, &mut out);
+        out
+    };
+    let mut all = Vec::new();
+    for (codec, first) in decoders::announcements() {
+        let [mut second, mut moved, mut gone, mut old] = [(); 4].map(|()| first.clone());
+        second.source_endpoint_id = EndpointId::from_integer(2);
+        second.source_endpoint_name = "second".to_owned();
+        change(&mut second, |it| (it.listen_addr, it.forwarded) = (Some(([10, 0, 0, 3], 40_001).into()), true));
+        change(&mut moved, |it| it.listen_addr = Some(([10, 0, 0, 3], 40_002).into()));
+        change(&mut gone, |it| it.native.iter_mut().for_each(|native| native.goodbye = true));
+        change(&mut old, |it| it.native = None);
+        let story = [said(0, &first, codec), said(0, &second, codec), said(1, &moved, codec), said(0, &gone, codec)];
+        let mut member = vec![0];
+        Member { key: [6; 32], count: 100 }.encode(&mut member);
+        member.extend_from_slice(&said(0, &first, codec)[1..]);
+        all.extend([joined(&story), joined(&[said(0, &old, codec)]), joined(&[member])]);
+    }
+    all
+}
+
+fn change(container: &mut Container, change: impl FnOnce(&mut Announcement)) {
+    if let Body::Announcement(announcement) = &mut container.body {
+        change(announcement);
     }
 }
 
-pub(crate) fn discovery_beginnings() -> Vec<Vec<u8>> {
-    let containers = decoders::container_beginnings();
-    vec![joined(&containers), joined(&[containers[0].clone(), containers[0].clone(), containers[1].clone()])]
+fn interface() -> Interface {
+    let address = [10, 0, 0, 9].into();
+    let discovery = Some((address, 27_320).into());
+    Interface { index: 1, address, prefix: 24, discovery, multicast: true, mtu: Interface::ETHERNET_MTU }
 }
+
+/// That of the containers.
+const NETWORK: NetworkId = NetworkId(3);
