@@ -1,11 +1,12 @@
 //! All states within the bounds of the tests keep all promises; `chain` and `late` do not yet (RELIABILITY.md, section 3). Larger bounds: `cargo run --release -p glue-model`.
 
-use glue_model::{CHECKS, Check, Plan};
+use glue_model::{CHECKS, Plan};
 
 /// Goes through a check, and wants as many states as there were when its bounds were chosen, about: fewer would mean that
 /// something does not happen any more.
+#[expect(clippy::print_stdout, reason = "how many states there were, and how long it took")]
 fn exhaust(name: &str, states_at_least: usize) {
-    let check: &Check = CHECKS.iter().find(|check| check.name == name).unwrap();
+    let Some(check) = CHECKS.iter().find(|check| check.name == name) else { panic!("there is no check {name}") };
     let report = (check.run)(Plan::new(check.bounds), 1, &mut |_| {});
     println!("{name}: {report}");
     assert!(report.is_clean(), "{name}: {report}");
