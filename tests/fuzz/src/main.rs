@@ -12,14 +12,14 @@ fn main() -> ExitCode {
     let target = arguments.first().and_then(|name| Target::find(name));
     let numbers: Vec<Option<u64>> = arguments.iter().skip(1).map(|text| text.replace('_', "").parse().ok()).collect();
     if arguments == ["list"] {
-        TARGETS.iter().for_each(|target| println!("{}", target.name));
+        TARGETS.iter().for_each(|target| _ = writeln!(std::io::stdout(), "{}", target.name));
         return ExitCode::SUCCESS;
     }
-    match (target, &numbers[..]) {
+    match (target, numbers.as_slice()) {
         (Some(target), []) => fuzz(target, 0..CASES),
         (Some(target), [Some(cases)]) => fuzz(target, 0..*cases),
         (Some(target), [Some(cases), Some(first)]) => fuzz(target, *first..first.saturating_add(*cases)),
-        (Some(target), [None, ..]) => files(target, &arguments[1..]),
+        (Some(target), [None, ..]) => files(target, arguments.get(1..).unwrap_or_default()),
         _ => usage(),
     }
 }
@@ -69,7 +69,9 @@ fn files(target: &Target, files: &[String]) -> ExitCode {
             }
         };
         match panic::catch_unwind(|| (target.run)(&bytes)) {
-            Ok(taken) => println!("{file}: {}", if taken { "comes through" } else { "is refused" }),
+            Ok(taken) => {
+                let _ = writeln!(std::io::stdout(), "{file}: {}", if taken { "comes through" } else { "is refused" });
+            }
             Err(_) => {
                 eprintln!("{} failed with {file}", target.name);
                 return ExitCode::FAILURE;

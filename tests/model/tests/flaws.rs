@@ -1,13 +1,13 @@
 //! Each promise can be broken: a fault is planted, and the checker finds the way that leads to it.
 
-use glue_model::{Bounds, CHECKS, Check, Flaw, Plan};
+use glue_model::{Bounds, CHECKS, Flaw, Plan};
 
 const NONE: Bounds =
     Bounds { faults: 0, losses: 0, copies: 0, holds: 0, crashes: 0, starts: 0, cuts: 0, messages: 0, ticks: 0 };
 
 /// With the flaw this promise is broken, in some way that is found. That it is kept without is what `exhausted.rs` shows.
 fn breaks(name: &str, flaw: Flaw, bounds: Bounds, promise: &'static str) {
-    let check: &Check = CHECKS.iter().find(|check| check.name == name).unwrap();
+    let Some(check) = CHECKS.iter().find(|check| check.name == name) else { panic!("there is no check {name}") };
     let report = (check.run)(Plan::new(bounds).with(flaw, promise), 1, &mut |_| {});
     assert!(report.breaks(promise), "{flaw:?}: {report}");
 }

@@ -17,6 +17,8 @@ pub struct Books {
     published: BTreeMap<Stream, Vec<Entry>>,
     read: BTreeMap<(Reader, Stream), Cursor>,
     delivered_to: BTreeMap<Reader, u64>,
+    /// How much too early something may be said to have expired: by as much as clocks differ.
+    pub tolerance: Duration,
     /// Messages delivered in all.
     pub delivered: u64,
     /// Messages reported missing in all.
@@ -32,6 +34,7 @@ struct Entry {
 
 #[derive(Clone, Debug)]
 struct Cursor {
+    began: Instant,
     first: u64,
     last: u64,
     seen: Seen,
@@ -86,7 +89,7 @@ impl Books {
             .unwrap_or_else(|| panic!("{stream:?} {sequence} was never published"));
         assert!(*message.payload == payload(life, sequence, entry.size)[..], "{stream:?} {sequence} was changed");
         assert!(at <= entry.at + entry.expiry + slack, "{stream:?} {sequence} came after it expired");
-        self.advance(reader, stream, sequence, sequence).delivered += 1;
+        self.advance(reader, at, stream, sequence, sequence).delivered += 1;
         *self.delivered_to.entry(reader).or_default() += 1;
         self.delivered += 1;
     }
@@ -101,19 +104,20 @@ impl Books {
             let entries = self.published.get(&stream).map_or(&[][..], |entries| entries);
             let from = usize::try_from(gap.from - 1).expect("small numbers");
             for entry in entries.iter().take(usize::try_from(gap.to).expect("small numbers")).skip(from) {
-                assert!(entry.at + entry.expiry <= at, "{stream:?} {gap:?}: not expired yet");
+                assert!(entry.at + entry.expiry <= at + self.tolerance, "{stream:?} {gap:?}: not expired yet");
             }
         }
-        *self.advance(reader, stream, gap.from, gap.to).missed.entry(gap.reason).or_default() += gap.count();
+        *self.advance(reader, at, stream, gap.from, gap.to).missed.entry(gap.reason).or_default() += gap.count();
         self.missed += gap.count();
     }
 
-    fn advance(&mut self, reader: Reader, stream: Stream, from: u64, to: u64) -> &mut Seen {
+    fn advance(&mut self, reader: Reader, at: Instant, stream: Stream, from: u64, to: u64) -> &mut Seen {
         let key = (reader, stream);
         if let Some(cursor) = self.read.get(&key) {
             assert_eq!(from, cursor.last + 1, "{key:?}: in order, once, and no silent gap");
         }
-        let cursor = self.read.entry(key).or_insert_with(|| Cursor { first: from, last: to, seen: Seen::default() });
+        let cursor =
+            self.read.entry(key).or_insert_with(|| Cursor { began: at, first: from, last: to, seen: Seen::default() });
         cursor.last = to;
         &mut cursor.seen
     }
@@ -140,6 +144,44 @@ impl Books {
             cursor.first <= from && cursor.last == count,
             "{reader:?} got {cursor:?} of {stream:?}, {count} published, wanted from {from}"
         );
+    }
+
+    /// Asserts that `reader` has seen, as messages or as gaps, what of `stream` has the numbers `from` to `last`. It may have
+    /// begun later if all before had expired when it did: with a cache it is not told of these.
+    ///
+    /// # Panics
+    /// If not.
+    pub fn assert_has(&self, reader: Reader, stream: &Stream, from: u64, last: u64) {
+        let cursor = self.read.get(&(reader, stream.clone()));
+        let began = |cursor: &Cursor| {
+            let until = cursor.began + self.tolerance;
+            let entries = self.published.get(stream).into_iter().flatten().zip(1..);
+            let mut missed = entries.filter(|(_, number)| (from..cursor.first).contains(number));
+            missed.all(|(entry, _)| entry.at + entry.expiry <= until)
+        };
+        assert!(
+            cursor.is_some_and(|cursor| began(cursor) && cursor.last >= last),
+            "{reader:?} got {cursor:?} of {stream:?}, wanted {from} to {last}"
+        );
+    }
+
+    /// The number of the last message of `stream` that `reader` has seen or knows to be missing; 0: none.
+    #[must_use]
+    pub fn last(&self, reader: Reader, stream: &Stream) -> u64 {
+        self.read.get(&(reader, stream.clone())).map_or(0, |cursor| cursor.last)
+    }
+
+    /// How many messages of `stream` were published until `at`.
+    #[must_use]
+    pub fn count_until(&self, stream: &Stream, at: Instant) -> u64 {
+        self.published.get(stream).map_or(0, |entries| entries.partition_point(|entry| entry.at <= at)) as u64
+    }
+
+    /// When a message was published, if it was.
+    #[must_use]
+    pub fn published_at(&self, stream: &Stream, sequence: u64) -> Option<Instant> {
+        let entries = self.published.get(stream)?;
+        entries.get(usize::try_from(sequence.checked_sub(1)?).ok()?).map(|entry| entry.at)
     }
 
     /// Whether `reader` has seen, as messages or as gaps, everything of `stream`.

@@ -20,7 +20,7 @@ type Held = (Life, String);
 
 /// What one endpoint was told of the others, in one of its lives.
 #[derive(Clone, Debug, Default)]
-struct View {
+pub(crate) struct View {
     peers: BTreeMap<EndpointId, Incarnation>,
     up: BTreeSet<Held>,
     /// Lives that are lost, and whose will may come now.
@@ -309,7 +309,12 @@ impl View {
         (of(&self.deaths), of(&self.wills))
     }
 
-    fn follow(&mut self, event: &glue_discovery::Event) {
+    /// Tokens that are up, and whose.
+    pub(crate) const fn tokens(&self) -> &BTreeSet<Held> {
+        &self.up
+    }
+
+    pub(crate) fn follow(&mut self, event: &glue_discovery::Event) {
         match event {
             glue_discovery::Event::PeerUp { info, .. } => {
                 self.lost.remove(&(info.id, info.incarnation));
@@ -326,7 +331,7 @@ impl View {
         }
     }
 
-    fn turn(&mut self, event: &TokenEvent) {
+    pub(crate) fn turn(&mut self, event: &TokenEvent) {
         let held = held(event.holder());
         let turned = match event {
             TokenEvent::Up(_) => self.up.insert(held),
@@ -346,7 +351,7 @@ impl View {
         }
     }
 
-    fn take_will(&mut self, message: &Message) {
+    pub(crate) fn take_will(&mut self, message: &Message) {
         let life = (message.endpoint_id, message.incarnation);
         assert!(self.lost.remove(&life), "{life:?} is not dead, or its will comes again");
         assert_eq!(*message.payload, *message.incarnation.0.to_string().as_bytes());

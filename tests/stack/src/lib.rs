@@ -6,7 +6,8 @@
 //! [`Claims`] runs endpoints that hold tokens and have wills, [`office`] such that ask and answer, [`late`] subscribers that join
 //! late, [`partition`] caches in networks that fall apart. [`bulk`] has flows over one link, and TCP flows beside them ([`cubic`]). [`mixed`] sets engines beside peers that behave
 //! as the reference implementation does ([`reference`](mod@reference)). [`live`] is for endpoints on real sockets, [`netns`] for
-//! hosts of their own, [`child`] for processes of their own. [`scene`] is what scenarios have in common.
+//! hosts of their own, [`child`] for processes of their own. [`proof`] has all of it at once, under any scenario. [`scene`] is what scenarios
+//! have in common.
 
 #![expect(clippy::indexing_slicing, clippy::missing_panics_doc, reason = "its users are tests: it panics to fail them")]
 
@@ -23,6 +24,7 @@ pub mod mixed;
 pub mod netns;
 pub mod office;
 pub mod partition;
+pub mod proof;
 pub mod reference;
 pub mod scene;
 

@@ -1,0 +1,53 @@
+//! Who is there: tokens are up while their holder is, and a will comes once for each death.
+
+use std::collections::BTreeSet;
+
+use glue_endpoint::{Engine, TokenEvent};
+use glue_net::{EndpointId, Incarnation};
+use glue_sim::{NodeId, World};
+use glue_topics::Message;
+
+use crate::claims::View;
+
+/// What each endpoint was told of the others.
+#[derive(Debug)]
+pub(super) struct Presence {
+    views: Vec<View>,
+    pub(super) wills: u64,
+}
+
+impl Presence {
+    pub(super) fn new(count: usize) -> Self {
+        Self { views: vec![View::default(); count], wills: 0 }
+    }
+
+    /// A process has ended, and with it what it knew.
+    pub(super) fn forget(&mut self, index: usize) {
+        self.views[index] = View::default();
+    }
+
+    pub(super) fn peer(&mut self, index: usize, event: &glue_discovery::Event) {
+        self.views[index].follow(event);
+    }
+
+    pub(super) fn token(&mut self, index: usize, event: &TokenEvent) {
+        self.views[index].turn(event);
+    }
+
+    pub(super) fn will(&mut self, index: usize, will: &Message) {
+        self.views[index].take_will(will);
+        self.wills += 1;
+    }
+
+    /// All run, and have for a while: each knows the token of each, and no other.
+    pub(super) fn conclude(&self, world: &World<Engine>, members: &[(NodeId, EndpointId, Incarnation)]) {
+        let truth: BTreeSet<_> = members.iter().map(|(_, id, life)| ((*id, *life), TOKEN.to_owned())).collect();
+        for ((node, ..), view) in members.iter().zip(&self.views) {
+            assert!(world.is_running(*node), "all run at the end");
+            assert_eq!(*view.tokens(), truth, "what {node} knows of tokens");
+        }
+    }
+}
+
+/// That each endpoint holds.
+pub(super) const TOKEN: &str = "alive";

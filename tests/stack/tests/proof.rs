@@ -1,0 +1,87 @@
+//! All promises at once, under scenarios of everything that can happen to a network.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use glue_sim::{Fault, Scenario, check_scenarios, seeds, shrink};
+use glue_stack::proof::{self, Flaw};
+use glue_stack::scene::kept;
+
+#[test]
+fn no_scenario_breaks_a_promise() {
+    check_scenarios("no_scenario_breaks_a_promise", kept(16), proof::scenario, |scenario| {
+        let outcome = proof::run(scenario);
+        assert!(scenario.nodes < 8 || outcome.delivered > 1_000, "{outcome:?}");
+    });
+}
+
+#[test]
+fn the_same_scenario_gives_the_same_run() {
+    let outcomes: Vec<_> = [0, 1, 0, 1].map(|seed| proof::run(&proof::scenario(seed))).into();
+    assert_eq!(outcomes[..2], outcomes[2..]);
+    assert_ne!(outcomes[0].hash, outcomes[1].hash);
+}
+
+/// A quiet network, in which somebody is frozen and somebody dies.
+fn quiet() -> Scenario {
+    let text = "scenario nodes 4 seed 9 for 60s; link loss 0.01; set interval_ms 200; set expiry_ms 20000;
+        at 10s for 2s freeze 2; at 15s for 5s crash 3; at 21s for 2s partition halves";
+    text.parse().expect("a scenario")
+}
+
+/// What is said when a promise is broken; `None`: none is.
+fn broken(scenario: &Scenario, flaw: Option<Flaw>) -> Option<String> {
+    let panic = catch_unwind(AssertUnwindSafe(|| proof::run_with(scenario, flaw))).err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    Some(text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+}
+
+#[test]
+fn each_checker_sees_what_it_is_there_for() {
+    assert_eq!(broken(&quiet(), None), None);
+    let sees = |flaw, what: &str| {
+        let said = broken(&quiet(), Some(flaw)).unwrap_or_else(|| panic!("nobody sees {flaw:?}"));
+        assert!(said.contains(what), "{flaw:?}: {said}");
+    };
+    sees(Flaw::Lose, "in order, once, and no silent gap");
+    sees(Flaw::Repeat, "in order, once, and no silent gap");
+    sees(Flaw::Swap, "in order, once, and no silent gap");
+    sees(Flaw::Alter, "was changed");
+    sees(Flaw::Late, "came after it expired");
+    sees(Flaw::Deny, "not expired yet");
+    sees(Flaw::Overflow, "neither expired nor of the dead");
+    sees(Flaw::Silence, "whom nothing touched since");
+    sees(Flaw::TokenTwice, "twice");
+    sees(Flaw::TokenStays, "twice");
+    sees(Flaw::Will, "is not dead, or its will comes again");
+    sees(Flaw::SeeTwice, "was seen twice");
+    sees(Flaw::AnswerTwice, "and was not open");
+    sees(Flaw::NoAnswer, "a request without end");
+}
+
+#[test]
+fn a_planted_fault_is_shrunk_to_what_brings_it_about() {
+    let fails = |scenario: &Scenario| broken(scenario, Some(Flaw::LoseAfterFreeze)).is_some();
+    let seed = (0..).find(|seed| {
+        let scenario = proof::scenario(*seed);
+        scenario.steps.len() > 14 && scenario.steps.iter().any(|step| matches!(step.fault, Fault::Freeze(_)))
+    });
+    let scenario = proof::scenario(seed.expect("one of them"));
+    assert!(fails(&scenario));
+    let small = shrink(&scenario, 100, fails);
+    assert!(fails(&small));
+    assert_eq!((small.steps.len(), small.nodes, small.link.len()), (1, 2, 0), "{small}");
+    assert!(matches!(small.steps[0].fault, Fault::Freeze(_)), "{small}");
+}
+
+/// Figures: how long scenarios take, and what they see. `cargo test --release -p glue-stack --test proof -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn what_a_scenario_costs() {
+    for seed in seeds(8).of("what_a_scenario_costs") {
+        let (scenario, start) = (proof::scenario(seed), std::time::Instant::now());
+        let outcome = proof::run(&scenario);
+        let took = start.elapsed();
+        let rate = outcome.datagrams as f64 / took.as_secs_f64();
+        println!("{seed}: {took:?}, {rate:.0} datagrams/s, link {:?}\n{outcome:?}", scenario.usual_link().loss);
+    }
+}
