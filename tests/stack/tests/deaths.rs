@@ -56,7 +56,7 @@ fn kill_one(seed: u64, count: usize, loss: f64) -> Vec<Duration> {
     world.run_for(s(3) + Duration::from_micros(rng.below(1_000_000)));
     assert!(world.run_until_true(s(120), has_met), "not all are there");
     changes(&mut world);
-    let dead = nodes[usize::try_from(rng.below(count as u64)).expect("small")];
+    let dead = *nodes.get(usize::try_from(rng.below(count as u64)).expect("small")).expect("one of them");
     let (died, id) = (world.now(), EndpointId::from_integer(i64::try_from(dead.index()).expect("small") + 1));
     world.crash(dead);
     world.run_for(s(12));
@@ -72,7 +72,7 @@ fn kill_one(seed: u64, count: usize, loss: f64) -> Vec<Duration> {
 
 /// The value that so many percent are not above.
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
-    sorted[(sorted.len() * percent).div_ceil(100) - 1]
+    *sorted.get((sorted.len() * percent).div_ceil(100) - 1).expect("there are some")
 }
 
 /// Deaths over all seeds: p50, p99, most.

@@ -342,7 +342,7 @@ impl Proof {
     }
 
     /// After the calm at the end: all know all, and have all.
-    fn conclude(mut self) -> Outcome {
+    fn conclude(self) -> Outcome {
         let is_calm = self.scenario.span.saturating_sub(self.calm_at()) >= self.reach.patience();
         if is_calm {
             self.assert_all_have_met();
