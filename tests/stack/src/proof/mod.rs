@@ -333,8 +333,8 @@ impl Proof {
             for which in 0..2 {
                 let stream = self.stream(publisher, which);
                 let key = ((reader, self.members[reader].life), stream);
-                if self.promised.contains_key(&key) {
-                    self.reach.check(now, (reader, publisher), &self.books, &key);
+                if let Some(from) = self.promised.get(&key) {
+                    self.reach.check(now, (reader, publisher), &self.books, (&key, *from));
                 }
             }
         }

@@ -57,8 +57,14 @@ impl Reach {
         books.count_until(stream, now - self.patience)
     }
 
-    /// A pair that no fault has touched for so long has all that is older.
-    pub(super) fn check(&mut self, now: Instant, pair: (usize, usize), books: &Books, key: &(Reader, Stream)) {
+    /// A pair that no fault has touched for so long has all that is older, from the number on that was promised first.
+    pub(super) fn check(
+        &mut self,
+        now: Instant,
+        pair: (usize, usize),
+        books: &Books,
+        (key, from): (&(Reader, Stream), u64),
+    ) {
         let calm_since = self.touched.get(&pair).copied().unwrap_or(Instant::ZERO);
         if now.since(calm_since) < self.patience {
             return;
@@ -68,7 +74,7 @@ impl Reach {
             self.slowest = self.slowest.max(now.since(at));
         }
         assert!(
-            last >= due,
+            last >= due || due < from,
             "{pair:?}, whom nothing touched since {calm_since:?}: {last} of {due} of {:?} came",
             key.1
         );
