@@ -10,6 +10,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod budget;
+mod payload;
+
 #[derive(Clone, Debug)]
 struct Text {
     head: Vec<u8>,
@@ -59,7 +62,7 @@ fn text(len: usize, seed: u64) -> Text {
 fn encode<C: Content>(fragment: &Fragment<C>) -> Bytes {
     let mut out = Chain::default();
     fragment.encode(Instant::ZERO, &mut out);
-    assert!(out.len() <= fragment.encoded_len(), "{} > {}", out.len(), fragment.encoded_len());
+    assert_eq!(out.len(), fragment.encoded_len());
     out.to_vec().into()
 }
 

@@ -128,8 +128,9 @@ impl Topics {
         let since = track.hole.filter(|(hole, _)| *hole == at).map_or(now, |(_, since)| since);
         track.hole = Some((at, since));
         let is_starting = origin.is_reachable && origin.next.is_none() && given_up.is_none();
-        if is_starting && now < since + START && !track.is_over {
-            return Step::Wait(since + START);
+        let start = if origin.is_open && !track.is_sure_of(at) { OPEN_START } else { START };
+        if is_starting && now < since + start && !track.is_over {
+            return Step::Wait(since + start);
         }
         if let Some((peer, last)) = self.holder(now, track, at).filter(|_| !track.is_over) {
             return Step::Ask(peer, (at, last.min(end)));
@@ -284,6 +285,12 @@ impl Track {
         wished.into_iter().chain(start).min()
     }
 
+    /// Whether somebody who lacks this number surely does. Where a subscription begins that has no wish and got nothing yet
+    /// is known to the publisher alone.
+    fn is_sure_of(&self, at: u64) -> bool {
+        self.places.values().any(|place| place.next == at && (place.is_anchored || place.has_wish))
+    }
+
     /// A holder did not answer in time: another one's turn.
     fn note_failure(&mut self, now: Instant, peer: PeerId) {
         self.turn += 1;
@@ -299,6 +306,9 @@ impl Track {
 pub(crate) const JOIN: Duration = Duration::from_secs(1);
 /// How long a publisher that can be reached may take to begin. What it brings needs no asking.
 const START: Duration = Duration::from_secs(1);
+/// The same of one whose session is open, where it alone knows where a subscription begins: if a cache came first, what is before
+/// that would be lost. At a loss of a half its beginning may take seconds.
+const OPEN_START: Duration = Duration::from_secs(10);
 /// How long a publisher may take to open a session that is heard of: one that hears nothing of us, as in a partition of one way,
 /// counts as out of reach, but not for ever, as its announcements keep it from being forgotten.
 const OPENING: Duration = Duration::from_secs(60);

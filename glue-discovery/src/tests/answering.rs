@@ -150,9 +150,9 @@ fn a_probe_is_answered_when_it_comes_from_a_known_peer() {
     assert_eq!(one.unicasts(), [], "and so has who speaks just after our announcement");
     one.wait(ms(200)).hear(&probe);
     assert_eq!(one.unicasts().len(), 1);
-    one.wait(ms(100)).hear(&probe);
-    assert_eq!(one.unicasts(), []);
-    one.wait(ms(25)).hear(&probe);
+    one.wait(ms(60)).hear(&probe);
+    assert_eq!(one.unicasts(), [], "it asks more than twice as often as a peer does");
+    one.wait(ms(5)).hear(&probe);
     assert_eq!(one.unicasts().len(), 1);
 }
 

@@ -21,6 +21,15 @@ fn the_same_scenario_gives_the_same_run() {
     assert_ne!(outcomes[0].hash, outcomes[1].hash);
 }
 
+/// A cache brought the second message while the publisher's beginning, with the first, was still lost.
+#[test]
+fn a_subscription_begins_where_its_publisher_says() {
+    let text =
+        "scenario nodes 8 seed 301 for 27s; link latency 20ms; link jitter 10ms; link loss 0.5; link reorder 0.1 5ms;
+        set caches 1; set interval_ms 955; set private 1";
+    assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
+}
+
 /// A quiet network, in which somebody is frozen and somebody dies.
 fn quiet() -> Scenario {
     let text = "scenario nodes 4 seed 9 for 60s; link loss 0.01; set interval_ms 200; set expiry_ms 20000;
