@@ -106,7 +106,8 @@ mod tests {
         let huge = [SIGNATURE, &[0x21, 0x11, 0xff, 0xff]].concat();
         let short = [SIGNATURE, &[0x21, 0x11, 0, 12, 1, 2]].concat();
         let wide = "PROXY TCP6 1:`b8::1 2*2\r\u{16d}b8::2 71199\r\n".as_bytes();
-        for bytes in [wide, &b"GET / HTTP/1.1\r\n"[..], b"PROXY TCP4 a b c d\r\n", b"PROXY", b"", &long, &huge, &short] {
+        for bytes in [wide, &b"GET / HTTP/1.1\r\n"[..], b"PROXY TCP4 a b c d\r\n", b"PROXY", b"", &long, &huge, &short]
+        {
             assert_eq!(parse(bytes).await.0, Err(BadHeader), "{bytes:?}");
         }
     }
