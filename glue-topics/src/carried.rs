@@ -25,7 +25,7 @@ use crate::message::{Gap, GapReason};
 use crate::ranges::Ranges;
 use crate::seek::ANSWER;
 use crate::topics::Topics;
-use crate::tracks::{Life, Offer};
+use crate::tracks::{Holder, Life, Offer};
 
 /// Part of an answer on its way out.
 #[derive(Clone, Debug)]
@@ -282,11 +282,7 @@ impl Topics {
                 want.end.is_some_and(|end| is_whole(&want.got, end))
             });
         if result.is_some() {
-            track
-                .holders
-                .get_mut(&from)
-                .into_iter()
-                .for_each(|holder| (holder.failures, holder.again) = (0, Instant::ZERO));
+            track.holders.get_mut(&from).into_iter().for_each(Holder::believe);
         }
         if result == Some(true) {
             track.want = None;

@@ -419,9 +419,7 @@ impl Topics {
         }
         peer.exchange.sources.insert(number, life.clone());
         let track = self.tracks.open(&source, newest);
-        track
-            .holders
-            .insert(from, Holder { number, ranges: Ranges::default(), live, failures: 0, again: Instant::ZERO });
+        track.holders.insert(from, Holder::new(number, live));
         if let Some(publisher) = publisher {
             self.with_peer(publisher, |incoming, _| incoming.set_tracked(&life.topic));
         }

@@ -11,7 +11,7 @@ use crate::ranges::Ranges;
 use crate::stream::Stream;
 use crate::subscriptions::SubscriptionId;
 use crate::topics::Topics;
-use crate::tracks::{Life, NOT_BEGUN, Place, Track, Want};
+use crate::tracks::{Holder, Life, NOT_BEGUN, Place, Track, Want};
 
 /// What the publisher itself will do.
 #[derive(Clone, Copy, Debug, Default)]
@@ -179,8 +179,8 @@ impl Topics {
             Some(shelf) => shelf.lacks(ranges),
             None => ranges.at_or_after(0),
         };
-        let reachable = track.holders.iter().filter(|(peer, holder)| holder.again <= now && self.may_ask(**peer));
-        let offers = reachable.filter_map(|(peer, holder)| lacking(&holder.ranges).map(|range| (range, *peer)));
+        let holders = self.askable(now, track);
+        let offers = holders.filter_map(|(peer, holder)| lacking(&holder.ranges).map(|range| (range, peer)));
         let Some(((first, last), peer)) = offers.min() else { return Step::Nothing };
         if origin.is_reachable && origin.brings(first) {
             return Step::Nothing;
@@ -197,15 +197,21 @@ impl Topics {
 
     /// Who has a number, and how far.
     fn holder(&self, now: Instant, track: &Track, at: u64) -> Option<(PeerId, u64)> {
-        let holders = track.holders.iter().filter(|(peer, holder)| holder.again <= now && self.may_ask(**peer));
-        let mut holders: Vec<_> = holders
+        let mut holders: Vec<_> = self
+            .askable(now, track)
             .filter_map(|(peer, holder)| {
-                Some((*peer, holder.ranges.at_or_after(at).filter(|(first, _)| *first == at)?.1))
+                Some((peer, holder.ranges.at_or_after(at).filter(|(first, _)| *first == at)?.1))
             })
             .collect();
         // Sources are spread over those who have them.
         let at = usize::try_from(track.turn).unwrap_or(0).checked_rem(holders.len())?;
         Some(holders.swap_remove(at))
+    }
+
+    /// Whose caches may be asked: they can be reached, and are not doubted.
+    fn askable<'a>(&'a self, now: Instant, track: &'a Track) -> impl Iterator<Item = (PeerId, &'a Holder)> {
+        let all = track.holders.iter().map(|(peer, holder)| (*peer, holder));
+        all.filter(move |(peer, holder)| holder.again <= now && self.may_ask(*peer))
     }
 
     fn may_ask(&self, peer: PeerId) -> bool {

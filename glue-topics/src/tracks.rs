@@ -258,8 +258,7 @@ impl Tracks {
 
     /// A peer is back within reach: its cache is asked again, however often it did not answer.
     pub(crate) fn believe(&mut self, peer: PeerId) {
-        let holders = self.by_life.values_mut().filter_map(|track| track.holders.get_mut(&peer));
-        holders.for_each(|holder| (holder.failures, holder.again) = (0, Instant::ZERO));
+        self.by_life.values_mut().filter_map(|track| track.holders.get_mut(&peer)).for_each(Holder::believe);
     }
 
     /// Forgets sources of which caches must not tell: nothing that they brought is believed any more.
@@ -493,6 +492,17 @@ impl Track {
     pub(crate) fn tell_gap(&mut self, from: u64, to: u64, reason: GapReason, outputs: &mut Outputs) {
         let gap = Gap { source: Arc::clone(&self.source), from, to, reason };
         self.give(&Offer { first: from, last: to, batch: Some(Batch::of_gap(None, gap)) }, outputs);
+    }
+}
+
+impl Holder {
+    pub(crate) fn new(number: u64, live: u64) -> Self {
+        Self { number, ranges: Ranges::default(), live, failures: 0, again: Instant::ZERO }
+    }
+
+    /// It answers: that it did not before counts no more.
+    pub(crate) const fn believe(&mut self) {
+        (self.failures, self.again) = (0, Instant::ZERO);
     }
 }
 
