@@ -22,6 +22,13 @@ impl Split {
         Self::with(nodes, &Config::default())
     }
 
+    /// Three nodes, of which the last caches everything.
+    fn with_cache() -> Self {
+        let mut split = Self::new(3);
+        split.world.nodes[2].cache("#", 1 << 20).unwrap();
+        split
+    }
+
     fn with(nodes: usize, config: &Config) -> Self {
         Self { world: World::with(nodes, config), cut: Vec::new(), waiting: Vec::new(), said: Vec::new() }
     }
@@ -99,8 +106,7 @@ pub(super) fn encoded(cargo: &crate::Cargo, now: Instant) -> (Vec<u8>, Vec<u8>) 
 /// What a cache gets first need not be the first: until that is there nobody is told where the source begins.
 #[test]
 fn a_cache_that_lacks_the_start_of_a_run_lets_nobody_begin_in_the_middle() {
-    let mut split = Split::new(3);
-    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let mut split = Split::with_cache();
     let id = split.world.nodes[1].subscribe("a", "text").unwrap();
     split.run(ms(200));
     split.world.publish_for(0, "a", 60 * SECOND, b"late everywhere");
@@ -140,8 +146,7 @@ fn a_cache_does_not_wait_for_a_start_that_its_publisher_can_not_bring_any_more()
 
 #[test]
 fn who_has_unsubscribed_gets_no_more() {
-    let mut split = Split::new(3);
-    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let mut split = Split::with_cache();
     let [first, second] = [0, 1].map(|_| split.world.nodes[1].subscribe("a", "text").unwrap());
     split.run(ms(200));
     split.publish(3);
@@ -154,8 +159,7 @@ fn who_has_unsubscribed_gets_no_more() {
 /// Node 0 publishes, 1 subscribes, 2 caches.
 #[test]
 fn a_cache_brings_what_its_publisher_no_longer_can() {
-    let mut split = Split::new(3);
-    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let mut split = Split::with_cache();
     let id = split.world.nodes[1].subscribe("a", "text").unwrap();
     split.run(ms(200));
     split.publish(3);
@@ -207,8 +211,7 @@ fn two_caches_with_different_halves_make_a_whole() {
 
 #[test]
 fn the_origin_comes_back_and_repeats_what_a_cache_has_brought() {
-    let mut split = Split::new(3);
-    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let mut split = Split::with_cache();
     let id = split.world.nodes[1].subscribe("a", "text").unwrap();
     split.run(ms(200));
     split.publish(2);
@@ -276,8 +279,7 @@ fn beyond_the_budget_the_oldest_go_and_are_told() {
 
 #[test]
 fn what_has_expired_is_neither_kept_nor_sent_and_ages_in_the_cache() {
-    let mut split = Split::new(3);
-    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let mut split = Split::with_cache();
     let id = split.world.nodes[1].subscribe("a", "text").unwrap();
     split.run(ms(200));
     split.publish(1);
@@ -332,8 +334,7 @@ fn who_joins_late_gets_what_it_wishes_from_a_cache() {
 
 #[test]
 fn history_of_the_publisher_and_of_a_cache_join_without_a_seam() {
-    let mut split = Split::new(3);
-    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let mut split = Split::with_cache();
     let kept = split.world.nodes[0].publication_with("a", "text", History::Last(3)).unwrap();
     split.run(ms(200));
     split.publish(10);
@@ -367,8 +368,7 @@ fn caches_hand_on_what_their_publisher_can_not_bring() {
 
 #[test]
 fn who_was_forgotten_goes_on_where_it_was() {
-    let mut split = Split::new(3);
-    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let mut split = Split::with_cache();
     let id = split.world.nodes[1].subscribe("a", "text").unwrap();
     split.run(ms(200));
     split.publish(2);
@@ -572,8 +572,7 @@ fn a_topic_that_is_forgotten_and_published_again_has_no_gap() {
 
 #[test]
 fn a_cache_gives_what_waits_behind_a_hole() {
-    let mut split = Split::new(3);
-    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let mut split = Split::with_cache();
     let id = split.world.nodes[1].subscribe("a", "text").unwrap();
     split.run(ms(200));
     split.publish(1);
@@ -599,8 +598,7 @@ fn a_cache_gives_what_waits_behind_a_hole() {
 /// 1 hears of 0, which does not hear of 1: a partition of one way. What the cache lacks 0 has, and brings when it knows of 1.
 #[test]
 fn a_publisher_that_has_not_heard_of_us_yet_is_waited_for() {
-    let mut split = Split::new(3);
-    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let mut split = Split::with_cache();
     let kept = split.world.nodes[0].publication_with("a", "text", History::All { max_bytes: 1 << 20 }).unwrap();
     split.world.nodes[1].set_open(peer(0), false);
     split.cut.extend([(0, 1), (1, 0)]);
@@ -626,8 +624,7 @@ fn a_publisher_that_has_not_heard_of_us_yet_is_waited_for() {
 /// As before, but it never hears of us.
 #[test]
 fn a_publisher_that_never_hears_of_us_is_not_waited_for_for_ever() {
-    let mut split = Split::new(3);
-    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let mut split = Split::with_cache();
     split.world.nodes[1].set_open(peer(0), false);
     split.cut.extend([(0, 1), (1, 0)]);
     split.run(ms(200));
@@ -650,8 +647,7 @@ fn a_publisher_that_never_hears_of_us_is_not_waited_for_for_ever() {
 
 #[test]
 fn a_cache_that_was_cut_off_while_it_was_asked_is_asked_again_when_it_is_back() {
-    let mut split = Split::new(3);
-    split.world.nodes[2].cache("#", 1 << 20).unwrap();
+    let mut split = Split::with_cache();
     let id = split.world.nodes[1].subscribe("a", "text").unwrap();
     split.run(ms(200));
     split.publish(1);
