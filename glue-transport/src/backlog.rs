@@ -144,8 +144,9 @@ impl<P: Payload> Transport<P> {
 }
 
 impl<P: Payload> Peer<P> {
+    /// A pace counts no more for who is out of reach than its timer does.
     fn is_paced(&self) -> bool {
-        matches!(&self.link, Link::Native(native) if native.pace_at().is_some())
+        matches!(&self.link, Link::Native(native) if self.reachable && native.pace_at().is_some())
     }
 
     fn taken(&self) -> u64 {

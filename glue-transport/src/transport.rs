@@ -103,7 +103,7 @@ pub struct Transport<P> {
 #[derive(Debug)]
 pub(crate) struct Peer<P> {
     pub(crate) address: SocketAddr,
-    reachable: bool,
+    pub(crate) reachable: bool,
     ready: bool,
     /// The time under which it stands in [`Transport::timers`]; [`Instant::FAR`] if it does not.
     armed: Instant,
