@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use uuid::Uuid;
 
-use crate::proxy;
+use crate::proxy::{self, LONGEST_BODY, SIGNATURE};
 use crate::wire::proto::OutputStreamRequest;
 use crate::wire::{Action, Audience, Order};
 
@@ -52,20 +52,19 @@ pub fn proxy_header(stream: &[u8]) -> bool {
             Poll::Pending => panic!("all that will come is there"),
         }
     };
-    assert!(stream.len() - rest.len() <= 16 + 4_096, "a header has no more");
+    assert!(stream.len() - rest.len() <= SIGNATURE.len() + 4 + LONGEST_BODY, "a header has no more");
     read.is_ok()
 }
 
 /// Honest ones.
 #[must_use]
 pub fn proxy_headers() -> Vec<Vec<u8>> {
-    let signature = b"\r\n\r\n\0\r\nQUIT\n";
     vec![
         b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 7999\r\nhello".to_vec(),
         b"PROXY TCP6 2001:db8::1 2001:db8::2 4711 7999\r\n".to_vec(),
         b"PROXY UNKNOWN\r\n".to_vec(),
-        [&signature[..], &[0x21, 0x11, 0, 12, 192, 0, 2, 1, 192, 0, 2, 2, 18, 103, 31, 63], b"hello"].concat(),
-        [&signature[..], &[0x21, 0x21, 0, 40], &[1; 36], &[4, 0, 1, 0]].concat(),
-        [&signature[..], &[0x20, 0x00, 0, 0]].concat(),
+        [SIGNATURE, &[0x21, 0x11, 0, 12, 192, 0, 2, 1, 192, 0, 2, 2, 18, 103, 31, 63], b"hello"].concat(),
+        [SIGNATURE, &[0x21, 0x21, 0, 40], &[1; 36], &[4, 0, 1, 0]].concat(),
+        [SIGNATURE, &[0x20, 0x00, 0, 0]].concat(),
     ]
 }

@@ -59,7 +59,8 @@ async fn version_2(
     })
 }
 
-const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// How a header of version 2 begins.
+pub(crate) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// No header of either version is shorter than this signature.
 const SHORTEST: usize = SIGNATURE.len();
@@ -68,7 +69,7 @@ const SHORTEST: usize = SIGNATURE.len();
 const LONGEST_LINE: usize = 107;
 
 /// Of version 2: addresses take 36 bytes, and a certificate's name some hundred.
-const LONGEST_BODY: usize = 4_096;
+pub(crate) const LONGEST_BODY: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
