@@ -7,9 +7,9 @@ use glue_net::{EndpointId, Instant};
 use glue_topics::{Gap, GapReason, Message, Source};
 
 /// A subscriber, in one of its lives.
-type Reader = (usize, u32);
+pub(crate) type Reader = (usize, u32);
 /// A publisher and a topic, in one of the publisher's lives.
-type Stream = (EndpointId, u32, String);
+pub(crate) type Stream = (EndpointId, u32, String);
 
 /// The books of a run.
 #[derive(Debug, Default)]

@@ -19,7 +19,7 @@ use glue_net::{EndpointId, Incarnation, Instant, Rng, WallClock};
 use glue_sim::{Change, Context, Fault, Host, Impairment, NodeId, Player, Recipe, Scenario, World};
 use glue_topics::{Data, Gap, GapReason, Item, LastWill, Message, PublicationId};
 
-use crate::books::{Books, payload};
+use crate::books::{Books, Reader, Stream, payload};
 use crate::scene::{self, ms, s};
 
 use calls::Calls;
@@ -94,8 +94,6 @@ struct Member {
 }
 
 type Told = Rc<RefCell<Vec<(NodeId, Event)>>>;
-type Stream = (EndpointId, u32, String);
-type Reader = (usize, u32);
 
 struct Proof {
     scenario: Scenario,

@@ -6,8 +6,7 @@ use std::time::Duration;
 use glue_net::Instant;
 use glue_sim::{Fault, Impairment, NodeId, Scenario};
 
-use super::{Reader, Stream};
-use crate::books::Books;
+use crate::books::{Books, Reader, Stream};
 use crate::scene::{ms, s};
 
 #[derive(Debug)]
