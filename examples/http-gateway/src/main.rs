@@ -42,7 +42,7 @@ fn log_to_stderr() -> Result<(), Failure> {
 }
 
 /// As many as there are cores besides those that glue's own two threads, the clients and the servers keep busy. On two
-/// cores one passes 12 % more requests than two, which wake each other and take the cores from those others.
+/// cores one passed 12 % more requests than two in rounds in turns: two wake each other and take the cores from those others.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
