@@ -244,7 +244,7 @@ impl Topics {
             }
             let has_wish = self.subscriptions.wish_of(*id) > 0;
             if let Some((next, is_anchored)) = self.start(life, track, *id, streamed.get(id).copied()) {
-                track.places.insert(*id, Place { next, is_anchored, has_wish });
+                track.places.insert(*id, Place { next, is_anchored, has_wish, begin: 0 });
             }
         }
         track.joining.retain(|id, _| self.tracks.joining.contains_key(id));

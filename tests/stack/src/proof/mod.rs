@@ -54,9 +54,7 @@ pub fn scenario(seed: u64) -> Scenario {
     let mut recipe = Recipe::new(8, s(120))
         .setting("interval_ms", 300, 1_500)
         .setting("expiry_ms", 2_000, 90_000)
-        // With caches at a loss of 50 % a gap may be told of what a live publisher has: seed 52, see SWEEPS.md.
-        // Set to 1 in a scenario of one's own, or here when that is mended.
-        .setting("caches", 0, 0);
+        .setting("caches", 0, 1);
     let is_private = seed % 2 == 1;
     recipe.guarded = is_private;
     let mut scenario = Scenario::generate(seed, &recipe);
