@@ -74,7 +74,7 @@ impl Stream {
         for (id, next) in places {
             let has_wish = sink.subscriptions.wish_of(id) > 0;
             // Where it is already, all that this stream brings has gone through the track.
-            track.places.entry(id).or_insert(Place { next, is_anchored: true, has_wish, begin: 0 });
+            track.places.entry(id).or_insert(Place { next, is_anchored: true, has_wish });
         }
     }
 

@@ -121,6 +121,9 @@ pub enum GapReason {
     Lost,
     /// They could not be read.
     Malformed,
+    /// A cache brought earlier ones; these were published before their publisher knew of this subscription, and nobody within reach has
+    /// kept them.
+    NotKept,
     /// A reason that only a later version knows.
     Other(u8),
 }
@@ -133,6 +136,7 @@ impl GapReason {
             3 => Self::PublisherGone,
             4 => Self::Malformed,
             5 => Self::Lost,
+            6 => Self::NotKept,
             other => Self::Other(other),
         }
     }
@@ -144,6 +148,7 @@ impl GapReason {
             Self::PublisherGone => 3,
             Self::Malformed => 4,
             Self::Lost => 5,
+            Self::NotKept => 6,
             Self::Other(byte) => byte,
         }
     }

@@ -153,8 +153,9 @@ impl Topics {
         let end = end.min(next_held.min().unwrap_or(u64::MAX) - 1);
         match given_up {
             Some((last, reason)) => Step::Tell(end.min(last), reason),
-            // Somebody had it, and had to make room.
-            None if origin.is_known && self.tracks.may_be_filled() => Step::Tell(end, GapReason::Overflow),
+            None if track.is_over => Step::Tell(end, GapReason::Overflow),
+            // Its run begins above.
+            None if origin.is_known && self.tracks.may_be_filled() => Step::Tell(end, GapReason::NotKept),
             None => Step::Tell(end, GapReason::PublisherGone),
         }
     }
@@ -244,7 +245,7 @@ impl Topics {
             }
             let has_wish = self.subscriptions.wish_of(*id) > 0;
             if let Some((next, is_anchored)) = self.start(life, track, *id, streamed.get(id).copied()) {
-                track.places.insert(*id, Place { next, is_anchored, has_wish, begin: 0 });
+                track.places.insert(*id, Place { next, is_anchored, has_wish });
             }
         }
         track.joining.retain(|id, _| self.tracks.joining.contains_key(id));

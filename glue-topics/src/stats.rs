@@ -147,6 +147,8 @@ pub struct Gaps {
     pub malformed: u64,
     /// See [`GapReason::Lost`].
     pub lost: u64,
+    /// See [`GapReason::NotKept`].
+    pub not_kept: u64,
     /// See [`GapReason::Other`].
     pub other: u64,
 }
@@ -155,10 +157,10 @@ impl Gaps {
     /// Messages missing for any reason.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        let Self { expired, overflow, publisher_gone, malformed, lost, other } = *self;
+        let Self { expired, overflow, publisher_gone, malformed, lost, not_kept, other } = *self;
         // A peer may claim a gap of any length.
         let given_up = expired.saturating_add(overflow).saturating_add(publisher_gone).saturating_add(lost);
-        given_up.saturating_add(malformed).saturating_add(other)
+        given_up.saturating_add(malformed).saturating_add(not_kept).saturating_add(other)
     }
 
     pub(crate) const fn add(&mut self, reason: GapReason, count: u64) {
@@ -168,6 +170,7 @@ impl Gaps {
             GapReason::PublisherGone => &mut self.publisher_gone,
             GapReason::Malformed => &mut self.malformed,
             GapReason::Lost => &mut self.lost,
+            GapReason::NotKept => &mut self.not_kept,
             GapReason::Other(_) => &mut self.other,
         };
         *sum = sum.saturating_add(count);
@@ -182,6 +185,7 @@ impl AddAssign for Gaps {
             (GapReason::PublisherGone, other.publisher_gone),
             (GapReason::Malformed, other.malformed),
             (GapReason::Lost, other.lost),
+            (GapReason::NotKept, other.not_kept),
             (GapReason::Other(0), other.other),
         ] {
             self.add(reason, count);

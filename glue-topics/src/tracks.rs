@@ -67,9 +67,6 @@ pub(crate) struct Place {
     /// Whether it got anything, so that this is more than a guess.
     pub(crate) is_anchored: bool,
     pub(crate) has_wish: bool,
-    /// The first number that its publisher brings for it; 0: not known. What is before it may come from caches, and is no
-    /// loss if it does not.
-    pub(crate) begin: u64,
 }
 
 /// What a peer's cache has of the source.
@@ -414,12 +411,13 @@ impl Track {
     fn seat(&mut self, starts: &[(SubscriptionId, u64)], joining: &BTreeMap<SubscriptionId, Instant>) {
         for (id, start) in starts {
             if let Some(place) = self.places.get_mut(id) {
-                place.note_start(*start);
+                if !place.is_anchored && *start < place.next {
+                    place.next = *start;
+                }
             } else if joining.contains_key(id) {
                 self.joining.entry(*id).or_insert(*start);
             } else {
-                let place = Place { next: *start, is_anchored: false, has_wish: false, begin: *start };
-                self.places.insert(*id, place);
+                self.places.insert(*id, Place { next: *start, is_anchored: false, has_wish: false });
             }
         }
     }
@@ -435,10 +433,10 @@ impl Track {
             if !(offer.first..=offer.last).contains(&place.next) {
                 continue;
             }
-            let is_bundle = offer.batch.as_ref().is_some_and(Batch::is_bundle);
-            let start = if is_bundle { Some(place.next) } else { place.missed_from() };
-            if let Some(start) = start.filter(|start| *start <= offer.last) {
-                to.push((*id, start));
+            // Who comes late need not be told what expired before.
+            let is_told = !place.has_wish || place.is_anchored || offer.batch.as_ref().is_some_and(Batch::is_bundle);
+            if is_told {
+                to.push((*id, place.next));
                 place.is_anchored = true;
             }
             place.next = offer.last + 1;
@@ -494,24 +492,6 @@ impl Track {
     pub(crate) fn tell_gap(&mut self, from: u64, to: u64, reason: GapReason, outputs: &mut Outputs) {
         let gap = Gap { source: Arc::clone(&self.source), from, to, reason };
         self.give(&Offer { first: from, last: to, batch: Some(Batch::of_gap(None, gap)) }, outputs);
-    }
-}
-
-impl Place {
-    /// The publisher brings something from this number on.
-    fn note_start(&mut self, start: u64) {
-        if !self.is_anchored {
-            self.next = self.next.min(start);
-            self.begin = if self.begin == 0 { start } else { self.begin.min(start) };
-        }
-    }
-
-    /// From where on it is told of what is missing. `None`: who comes late need not be told what expired before.
-    fn missed_from(&self) -> Option<u64> {
-        if self.is_anchored {
-            return Some(self.next);
-        }
-        (!self.has_wish).then_some(self.next.max(self.begin))
     }
 }
 

@@ -595,6 +595,29 @@ fn a_cache_gives_what_waits_behind_a_hole() {
     assert_eq!((gaps.len(), gaps[0].from, gaps[0].to, gaps[0].reason), (1, 3, 3, GapReason::PublisherGone));
 }
 
+/// The publisher lives, did not know of us when it published it, and keeps nothing.
+#[test]
+fn what_nobody_kept_is_told_for_what_it_is() {
+    let mut split = Split::with_cache();
+    split.run(ms(200));
+    split.cut(0, 1);
+    let id = split.world.nodes[1].subscribe("a", "text").unwrap();
+    split.run(ms(200));
+    split.publish(1);
+    split.run(SECOND);
+    assert_eq!(split.world.numbers(1, id), [1], "by the cache");
+    split.world.publish_for(0, "a", 60 * SECOND, b"lost");
+    split.world.send();
+    split.world.flight.retain(|(_, to, _)| *to != 2);
+    split.heal(0, 1);
+    split.run(ms(200));
+    split.publish(1);
+    split.run(5 * SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 3]);
+    let gaps = split.world.gaps(1, id);
+    assert_eq!((gaps.len(), gaps[0].from, gaps[0].to, gaps[0].reason), (1, 2, 2, GapReason::NotKept));
+}
+
 /// 1 hears of 0, which does not hear of 1: a partition of one way. What the cache lacks 0 has, and brings when it knows of 1.
 #[test]
 fn a_publisher_that_has_not_heard_of_us_yet_is_waited_for() {

@@ -30,16 +30,6 @@ fn a_subscription_begins_where_its_publisher_says() {
     assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
 }
 
-/// What a restarted subscription was taken to begin with, by what a cache said, its publisher had sent before it knew of it, and the
-/// cache had not got yet: a gap was told of what was promised by nobody.
-#[test]
-fn nothing_is_missed_before_a_subscription_begins() {
-    let text =
-        "scenario nodes 4 seed 52 for 65610ms; link latency 50ms; link loss 0.5; set caches 1; set interval_ms 433;
-        at 6450ms for 6610ms no-unicast; at 52720ms for 5590ms crash 0";
-    assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
-}
-
 /// A quiet network, in which somebody is frozen and somebody dies.
 fn quiet() -> Scenario {
     let text = "scenario nodes 4 seed 9 for 60s; link loss 0.01; set interval_ms 200; set expiry_ms 20000;

@@ -310,12 +310,23 @@ impl Proof {
         self.books.deliver(reader, at, self.slack, message);
     }
 
-    /// Nothing is missing but what has expired, and what a life owes that has ended.
+    /// Nothing is missing but what has expired, what a life owes that has ended, and what was published before its publisher knew of the
+    /// reader, of which a cache had a part.
     fn miss(&mut self, index: usize, gap: &Gap) {
         let of = (gap.source.endpoint_id, u32::try_from(gap.source.incarnation.0 - 1).expect("small"));
-        let is_excused = gap.reason == GapReason::Expired || self.ended.contains(&of);
+        let is_excused = match gap.reason {
+            GapReason::Expired => true,
+            GapReason::NotKept if !self.ended.contains(&of) => self.is_unpromised(index, of, gap),
+            _ => self.ended.contains(&of),
+        };
         assert!(is_excused, "{gap:?} at {index}: neither expired nor of the dead");
         self.books.miss((index, self.members[index].life), self.world.now(), gap);
+    }
+
+    fn is_unpromised(&self, index: usize, (id, life): (EndpointId, u32), gap: &Gap) -> bool {
+        let stream = (id, life, gap.source.topic_name.to_string());
+        let promised = self.promised.get(&((index, self.members[index].life), stream));
+        self.scenario.setting("caches", 0) == 1 && promised.is_none_or(|from| gap.to < *from)
     }
 
     /// Once a second: what no fault has touched for a while goes on, and requests end.
