@@ -337,6 +337,8 @@ impl Engine {
         if let Some(peer) = peer {
             self.discovery.handle_silence(now, peer);
             self.follow_peers(now);
+            let announced = self.discovery.peer(peer).map(|info| info.data);
+            announced.into_iter().for_each(|announced| self.transport.try_elsewhere(now, peer, announced));
         }
     }
 

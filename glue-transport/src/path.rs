@@ -15,20 +15,29 @@ pub(crate) struct Path {
     confirmed_at: Instant,
     /// Another address, and how many packets came from there since.
     stray: Option<(SocketAddr, u32)>,
+    /// Where it was sent to before it was tried elsewhere.
+    left: Option<SocketAddr>,
 }
 
 impl Path {
+    /// It is silent at `here`. Where it is to be tried: where it says that it is, and in turn with that where it was before.
+    pub(crate) fn elsewhere(&mut self, here: SocketAddr, announced: SocketAddr) -> Option<SocketAddr> {
+        let to = if here == announced { self.left? } else { announced };
+        self.left = Some(here);
+        Some(to)
+    }
+
     /// A packet came. Whether the peer is to be taken to be at `from` now. `is_silent`: it leaves probes unanswered.
     pub(crate) fn handle_packet(&mut self, now: Instant, is_known: bool, from: SocketAddr, is_silent: bool) -> bool {
         if is_known {
-            (self.confirmed_at, self.stray) = (now, None);
+            (self.confirmed_at, self.stray, self.left) = (now, None, None);
             return false;
         }
         let before = self.stray.filter(|(stray, _)| *stray == from).map_or(0, |(_, count)| count);
         self.stray = Some((from, before + 1));
         let moved = is_silent || (before + 1 >= STRAYS && self.confirmed_at + QUIET <= now);
         if moved {
-            (self.confirmed_at, self.stray) = (now, None);
+            (self.confirmed_at, self.stray, self.left) = (now, None, None);
         }
         moved
     }
@@ -68,6 +77,17 @@ mod tests {
             assert!(!path.handle_packet(at(10_000 * n + 2), false, host(2), false));
             assert!(!path.handle_packet(at(10_000 * n + 3), true, host(1), false));
         }
+    }
+
+    #[test]
+    fn a_silent_peer_is_tried_where_it_was_and_where_it_says() {
+        let mut path = Path::default();
+        assert_eq!(path.elsewhere(host(1), host(1)), None);
+        assert_eq!(path.elsewhere(host(2), host(1)), Some(host(1)));
+        assert_eq!(path.elsewhere(host(1), host(1)), Some(host(2)));
+        assert_eq!(path.elsewhere(host(2), host(1)), Some(host(1)));
+        assert!(!path.handle_packet(at(0), true, host(1), false));
+        assert_eq!(path.elsewhere(host(1), host(1)), None, "it was there");
     }
 
     #[test]

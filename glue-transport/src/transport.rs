@@ -216,6 +216,16 @@ impl<P: Payload> Transport<P> {
         self.touch(peer);
     }
 
+    /// The peer says that it is at `announced`, and is silent where it is sent to, which may be elsewhere if its packets came from there
+    /// once: it is tried at both in turn.
+    pub fn try_elsewhere(&mut self, now: Instant, peer: PeerId, announced: SocketAddr) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        let Link::Native(native) = &mut state.link else { return };
+        if let Some(to) = native.path.elsewhere(state.address, announced) {
+            self.set_address(now, peer, to);
+        }
+    }
+
     /// The peer is out of reach: nothing is sent to it, and what is queued waits until it expires.
     pub fn suspend(&mut self, peer: PeerId) {
         if let Some(state) = self.peers.get_mut(&peer) {

@@ -30,6 +30,14 @@ fn a_subscription_begins_where_its_publisher_says() {
     assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
 }
 
+/// Behind each of two the mapping of ports changed, and changed back while they knew each other by the other ports alone.
+#[test]
+fn two_that_lose_each_others_ports_at_once_find_each_other() {
+    let text = "scenario nodes 6 seed 1221 for 32805ms; link latency 50ms; link jitter 25ms; set interval_ms 1084;
+        at 11490ms for 8790ms rebind 1; at 12350ms for 8850ms rebind 5";
+    assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
+}
+
 /// A quiet network, in which somebody is frozen and somebody dies.
 fn quiet() -> Scenario {
     let text = "scenario nodes 4 seed 9 for 60s; link loss 0.01; set interval_ms 200; set expiry_ms 20000;
