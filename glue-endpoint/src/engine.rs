@@ -293,9 +293,9 @@ impl Engine {
         // First: the datagram that begins a session anew may bring the first of it.
         self.follow_sessions();
         while let Some((peer, payload)) = self.transport.poll_payload() {
-            let Some(joined) = self.joiner.handle_payload(peer, payload) else { continue };
+            let Some(joined) = self.joiner.handle_payload(now, peer, payload) else { continue };
             match joined {
-                Joined::Whole { head, body } => self.topics.handle_cargo(now, peer, head, body),
+                Joined::Whole { head, waited, body } => self.topics.handle_joined(now, peer, (head, waited), body),
                 // Its beginning is enough to see what is missing.
                 Joined::Dropped { head, start } => self.topics.handle_cargo(now, peer, head, start),
             }

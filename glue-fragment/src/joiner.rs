@@ -1,6 +1,7 @@
 //! Puts pieces together, for all peers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::{DecodeError, Reader};
@@ -9,7 +10,7 @@ use glue_net::{Instant, PeerId};
 use crate::classic::ClassicJoiner;
 use crate::config::Config;
 use crate::fragment::{DROPPED, PIECE, WHOLE};
-use crate::partial::Partial;
+use crate::partial::{Finished, Partial};
 use crate::stats::Stats;
 
 /// Puts the pieces of messages together, within a budget.
@@ -42,6 +43,8 @@ pub enum Joined {
     Whole {
         /// The head, as the peer encoded it last.
         head: Bytes,
+        /// How long ago that came: the rest of a long message may take its time.
+        waited: Duration,
         /// The body.
         body: Bytes,
     },
@@ -83,16 +86,17 @@ impl Joiner {
     }
 
     /// Takes a payload that came from a native peer. Returns the message that it completes.
-    pub fn handle_payload(&mut self, peer: PeerId, payload: Bytes) -> Option<Joined> {
+    pub fn handle_payload(&mut self, now: Instant, peer: PeerId, payload: Bytes) -> Option<Joined> {
         match decode(payload) {
-            Ok(Part::Whole { head, body }) => Some(Joined::Whole { head, body }),
+            Ok(Part::Whole { head, body }) => Some(Joined::Whole { head, waited: Duration::ZERO, body }),
             Ok(Part::Dropped { message, head }) => {
                 self.remove(peer, message);
-                Some(Joined::Whole { head, body: Bytes::new() })
+                Some(Joined::Whole { head, waited: Duration::ZERO, body: Bytes::new() })
             }
             Ok(Part::Piece { message, offset, total, head, piece }) => {
                 self.open(peer, message, total)?;
-                self.insert(peer, message, offset, head, piece)
+                let head = head.map(|head| (now, head));
+                self.insert(now, peer, message, (offset, head, piece))
             }
             Err(_) => {
                 self.stats.malformed += 1;
@@ -175,11 +179,10 @@ impl Joiner {
 
     fn insert(
         &mut self,
+        now: Instant,
         peer: PeerId,
         message: u64,
-        offset: usize,
-        head: Option<Bytes>,
-        piece: Bytes,
+        (offset, head, piece): (usize, Option<(Instant, Bytes)>, Bytes),
     ) -> Option<Joined> {
         let unfinished = self.peers.get_mut(&peer)?;
         let partial = unfinished.partials.get_mut(&message)?;
@@ -196,10 +199,10 @@ impl Joiner {
         }
         let partial = self.remove(peer, message)?;
         let is_dropped = partial.is_dropped;
-        let finished = partial.finish()?;
+        let Finished { head: (headed, head), body } = partial.finish()?;
         Some(match is_dropped {
-            true => Joined::Dropped { head: finished.head, start: finished.body },
-            false => Joined::Whole { head: finished.head, body: finished.body },
+            true => Joined::Dropped { head, start: body },
+            false => Joined::Whole { head, waited: now.since(headed), body },
         })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use glue_net::Instant;
 
 /// The pieces of one message that came so far.
 ///
@@ -11,7 +12,8 @@ use bytes::Bytes;
 #[derive(Debug, Default)]
 pub(crate) struct Partial {
     total: usize,
-    head: Option<Bytes>,
+    /// And when it came.
+    head: Option<(Instant, Bytes)>,
     front: Vec<u8>,
     ahead: BTreeMap<usize, Bytes>,
     ahead_bytes: usize,
@@ -25,7 +27,8 @@ pub(crate) struct Partial {
 /// A message whose last piece came.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) head: Bytes,
+    /// When the head came, and the head.
+    pub(crate) head: (Instant, Bytes),
     pub(crate) body: Bytes,
 }
 
@@ -40,7 +43,7 @@ impl Partial {
     }
 
     /// Adds a piece; false if it does not fit the message.
-    pub(crate) fn insert(&mut self, offset: usize, head: Option<Bytes>, piece: Bytes) -> bool {
+    pub(crate) fn insert(&mut self, offset: usize, head: Option<(Instant, Bytes)>, piece: Bytes) -> bool {
         let end = offset.checked_add(piece.len());
         if piece.is_empty() || end.is_none_or(|end| end > self.total) {
             return false;

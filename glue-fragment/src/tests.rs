@@ -2,6 +2,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "the numbers are small")]
 
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use glue_net::wire::classic::Frame;
@@ -52,6 +53,7 @@ impl Content for Text {
 }
 
 const PEER: PeerId = PeerId(1);
+const NOW: Instant = Instant::ZERO;
 
 fn text(len: usize, seed: u64) -> Text {
     let mut body = vec![0; len];
@@ -97,10 +99,10 @@ proptest! {
         let mut joiner = Joiner::new(Config::default());
         let last = payloads.pop().unwrap();
         for payload in payloads {
-            prop_assert_eq!(joiner.handle_payload(PEER, payload), None);
+            prop_assert_eq!(joiner.handle_payload(NOW, PEER, payload), None);
         }
-        let joined = joiner.handle_payload(PEER, last);
-        prop_assert_eq!(joined, Some(Joined::Whole { head: content.head.into(), body: content.body }));
+        let joined = joiner.handle_payload(NOW, PEER, last);
+        prop_assert_eq!(joined, Some(Joined::Whole { head: content.head.into(), waited: Duration::ZERO, body: content.body }));
         prop_assert_eq!(joiner.stats(), Stats::default());
     }
 
@@ -112,7 +114,7 @@ proptest! {
             if let Some(kind) = payload.first_mut() {
                 *kind %= 4;
             }
-            let _ = joiner.handle_payload(PEER, payload.into());
+            let _ = joiner.handle_payload(NOW, PEER, payload.into());
             prop_assert!(joiner.stats().held_bytes <= 1_000);
             prop_assert!(joiner.stats().partials <= 4);
         }
@@ -129,19 +131,36 @@ fn a_cut_piece_that_is_cut_again_still_joins() {
     // The other half overlaps with the whole piece, as after a path whose datagrams became shorter.
     let original = pieces(1, content.clone(), 4_000..4_001, &mut Rng::new(1)).remove(1);
     fragments.extend([half, original]);
-    let joined: Vec<_> = fragments.iter().filter_map(|f| joiner.handle_payload(PEER, encode(f))).collect();
-    assert_eq!(joined, [Joined::Whole { head: content.head.into(), body: content.body }]);
+    let joined: Vec<_> = fragments.iter().filter_map(|f| joiner.handle_payload(NOW, PEER, encode(f))).collect();
+    assert_eq!(joined, [Joined::Whole { head: content.head.into(), waited: Duration::ZERO, body: content.body }]);
+}
+
+#[test]
+fn a_message_says_how_long_ago_its_head_came() {
+    let fragments = pieces(1, text(10_000, 1), 4_000..4_001, &mut Rng::new(1));
+    let mut joiner = Joiner::new(Config::default());
+    let [first, rest @ .., last] = &fragments[..] else { panic!("three pieces") };
+    let ms = |ms| NOW + Duration::from_millis(ms);
+    assert_eq!(joiner.handle_payload(ms(0), PEER, encode(last)), None);
+    // The head comes twice, as in a piece that is sent again: the later one is the truth.
+    assert_eq!(joiner.handle_payload(ms(10), PEER, encode(first)), None);
+    assert_eq!(joiner.handle_payload(ms(200), PEER, encode(first)), None);
+    let joined = rest.iter().filter_map(|piece| joiner.handle_payload(ms(1_000), PEER, encode(piece))).next();
+    assert!(matches!(joined, Some(Joined::Whole { waited, .. }) if waited == Duration::from_millis(800)), "{joined:?}");
 }
 
 #[test]
 fn a_notice_of_a_piece_forgets_the_message() {
     let mut fragments = pieces(1, text(10_000, 1), 4_000..4_001, &mut Rng::new(1));
     let mut joiner = Joiner::new(Config::default());
-    assert_eq!(joiner.handle_payload(PEER, encode(&fragments[0])), None);
+    assert_eq!(joiner.handle_payload(NOW, PEER, encode(&fragments[0])), None);
     assert_eq!(joiner.stats().partials, 1);
     fragments[1].skip(Skip::Expired);
-    let joined = joiner.handle_payload(PEER, encode(&fragments[1]));
-    assert_eq!(joined, Some(Joined::Whole { head: Bytes::from_static(b"skipped"), body: Bytes::new() }));
+    let joined = joiner.handle_payload(NOW, PEER, encode(&fragments[1]));
+    assert_eq!(
+        joined,
+        Some(Joined::Whole { head: Bytes::from_static(b"skipped"), waited: Duration::ZERO, body: Bytes::new() })
+    );
     assert_eq!(joiner.stats(), Stats::default());
 }
 
@@ -151,11 +170,11 @@ fn messages_of_which_nothing_can_be_missing_make_room() {
     let mut joiner = Joiner::new(Config { max_partials_per_peer: 4, ..Config::default() });
     for message in 0..4 {
         let [_, rest] = &pieces(message, text(2_000, 1), 1_500..1_501, &mut Rng::new(1))[..] else { panic!() };
-        assert_eq!(joiner.handle_payload(PEER, encode(rest)), None);
+        assert_eq!(joiner.handle_payload(NOW, PEER, encode(rest)), None);
     }
     let mut joins = |message| {
         let fragments = pieces(message, text(2_000, 1), 1_500..1_501, &mut Rng::new(1));
-        fragments.iter().filter_map(|fragment| joiner.handle_payload(PEER, encode(fragment))).count()
+        fragments.iter().filter_map(|fragment| joiner.handle_payload(NOW, PEER, encode(fragment))).count()
     };
     let refused = (4..80_000).take_while(|message| joins(*message) == 0).count();
     assert!((65_500..65_600).contains(&refused), "{refused}");
@@ -171,13 +190,13 @@ fn what_is_too_long_is_dropped_and_reported_once() {
         let content = text(10_000, 1);
         let mut fragments = pieces(1, content.clone(), 1_000..1_001, &mut Rng::new(1));
         fragments.rotate_left(4);
-        let joined: Vec<_> = fragments.iter().filter_map(|f| joiner.handle_payload(PEER, encode(f))).collect();
+        let joined: Vec<_> = fragments.iter().filter_map(|f| joiner.handle_payload(NOW, PEER, encode(f))).collect();
         let [Joined::Dropped { head, start }] = &joined[..] else { panic!("{joined:?}") };
         assert_eq!(*head, content.head);
         assert!(content.body.starts_with(start) && start.len() > 500, "{}", start.len());
         assert_eq!((joiner.stats().over_budget, joiner.stats().held_bytes), (1, 0));
         let small = text(100, 2);
-        assert!(joiner.handle_payload(PEER, encode(&Fragment::new(2, small))).is_some());
+        assert!(joiner.handle_payload(NOW, PEER, encode(&Fragment::new(2, small))).is_some());
     }
 }
 
@@ -223,7 +242,7 @@ fn a_claimed_length_allocates_nothing() {
         glue_net::wire::put_varint(&mut payload, 60 << 20);
         glue_net::wire::put_varint(&mut payload, 64 << 20);
         payload.push(1);
-        assert_eq!(joiner.handle_payload(PEER, payload.into()), None);
+        assert_eq!(joiner.handle_payload(NOW, PEER, payload.into()), None);
     }
     // What the entries take themselves is counted too.
     assert!(joiner.stats().held_bytes < 1_000 * 400);
@@ -237,10 +256,10 @@ fn who_takes_most_makes_room() {
     let honest = pieces(1, text(30_000, 1), 1_000..1_001, &mut Rng::new(1));
     let mut joined = None;
     for (number, piece) in honest.iter().enumerate() {
-        joined = joiner.handle_payload(PEER, encode(piece));
+        joined = joiner.handle_payload(NOW, PEER, encode(piece));
         // Messages of which only the beginning comes, more than fit.
         let first = pieces(number as u64, text(9_000, 2), 8_000..8_001, &mut Rng::new(1)).remove(0);
-        assert_eq!(joiner.handle_payload(OTHER, encode(&first)), None);
+        assert_eq!(joiner.handle_payload(NOW, OTHER, encode(&first)), None);
         assert!(joiner.held_bytes() <= 100_000, "{}", joiner.held_bytes());
     }
     assert!(matches!(joined, Some(Joined::Whole { .. })));

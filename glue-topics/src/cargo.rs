@@ -304,6 +304,18 @@ impl Head {
             _ => Err(DecodeError::Malformed("kind of cargo")),
         }
     }
+
+    /// What it says so much later.
+    #[inline]
+    pub(crate) fn after(mut self, waited: Duration) -> Self {
+        match &mut self {
+            Self::Bundle { age, .. } => *age = age.saturating_add(waited),
+            Self::Carried(head) => head.grow_older(waited),
+            Self::Request(head) if head.left < Duration::MAX => head.left = head.left.saturating_sub(waited),
+            _ => {}
+        }
+        self
+    }
 }
 
 fn share(body: &Bytes, range: Range<usize>, out: &mut Chain) {

@@ -113,6 +113,12 @@ impl Carried {
 }
 
 impl CarriedHead {
+    pub(crate) fn grow_older(&mut self, by: Duration) {
+        if let CarriedContent::Bundle { age, .. } = &mut self.content {
+            *age = age.saturating_add(by);
+        }
+    }
+
     pub(crate) fn read(kind: u8, reader: &mut Reader) -> Result<Self, DecodeError> {
         let signature = if kind == SIGNED { Some(Box::new(reader.array()?)) } else { None };
         let (source, is_last) = (reader.varint()?, reader.u8()? & 1 == 1);

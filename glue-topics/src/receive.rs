@@ -1,5 +1,7 @@
 //! What comes from peers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use glue_net::wire::classic;
 use glue_net::{Instant, PeerId};
@@ -21,13 +23,19 @@ impl Topics {
     /// dropped and counted. Of a body that was too long to be joined the beginning is enough: what is missing is then a
     /// gap.
     pub fn handle_cargo(&mut self, now: Instant, from: PeerId, head: Bytes, body: Bytes) {
+        self.handle_joined(now, from, (head, Duration::ZERO), body);
+    }
+
+    /// As [`Topics::handle_cargo`], of a long body of which the end came some time after the head: what the head says of ages was true
+    /// then.
+    pub fn handle_joined(&mut self, now: Instant, from: PeerId, (head, waited): (Bytes, Duration), body: Bytes) {
         if !self.peers.contains_key(&from) {
             self.stats.unknown_peer += 1;
             return;
         }
         self.tracks.now = now;
         let before = self.outputs.deliveries.len();
-        match Head::decode(head) {
+        match Head::decode(head).map(|head| head.after(waited)) {
             Err(_) => self.stats.malformed += 1,
             Ok(Head::Carried(head)) => self.handle_carried(now, from, head, &body),
             Ok(Head::Answer(head)) => self.handle_answer(from, &head, body),

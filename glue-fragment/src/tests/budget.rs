@@ -42,7 +42,7 @@ fn a_classic_message_does_not_take_what_others_have() {
     assert_eq!((joiner.held_bytes(), joiner.stats().over_budget), (3 * (100 + ENTRY), 1));
     // Native ones count as well.
     let piece = &pieces(1, text(5_000, 1), 1_000..1_001, &mut Rng::new(1))[0];
-    assert_eq!(joiner.handle_payload(PEER, encode(piece)), None);
+    assert_eq!(joiner.handle_payload(NOW, PEER, encode(piece)), None);
     assert_eq!(joiner.handle_frame(now, OTHER, &frame(3, 0, 2, 1)), None);
     assert_eq!(joiner.stats().over_budget, 3, "the native one, which did not fit, and the classic one");
 }
@@ -86,7 +86,7 @@ fn a_peer_that_is_gone_leaves_nothing_and_takes_nothing_of_others() {
     let (mut joiner, now) = joiner(Config::default());
     let piece = encode(&pieces(1, text(5_000, 1), 1_000..1_001, &mut Rng::new(1))[0]);
     for peer in [PEER, OTHER] {
-        assert_eq!(joiner.handle_payload(peer, piece.clone()), None);
+        assert_eq!(joiner.handle_payload(NOW, peer, piece.clone()), None);
         assert_eq!(joiner.handle_frame(now, peer, &frame(1, 0, 2, 10)), None);
     }
     let both = joiner.held_bytes();
@@ -110,17 +110,17 @@ fn what_can_not_be_read_or_does_not_fit_is_counted() {
         payload.resize(payload.len() + len, 0);
         Bytes::from(payload)
     };
-    assert_eq!(joiner.handle_payload(PEER, Bytes::from_static(&[3])), None);
-    assert_eq!(joiner.handle_payload(PEER, Bytes::new()), None);
+    assert_eq!(joiner.handle_payload(NOW, PEER, Bytes::from_static(&[3])), None);
+    assert_eq!(joiner.handle_payload(NOW, PEER, Bytes::new()), None);
     assert_eq!(joiner.stats().malformed, 2);
     // Beyond its message, and empty.
-    assert_eq!(joiner.handle_payload(PEER, piece(5, 10, 6)), None);
-    assert_eq!(joiner.handle_payload(PEER, piece(5, 10, 0)), None);
+    assert_eq!(joiner.handle_payload(NOW, PEER, piece(5, 10, 6)), None);
+    assert_eq!(joiner.handle_payload(NOW, PEER, piece(5, 10, 0)), None);
     assert_eq!(joiner.stats().malformed, 4);
     // To its end.
-    assert_eq!(joiner.handle_payload(PEER, piece(5, 10, 5)), None);
+    assert_eq!(joiner.handle_payload(NOW, PEER, piece(5, 10, 5)), None);
     assert!(
-        matches!(joiner.handle_payload(PEER, piece(0, 10, 5)), Some(Joined::Whole { body, .. }) if body.len() == 10)
+        matches!(joiner.handle_payload(NOW, PEER, piece(0, 10, 5)), Some(Joined::Whole { body, .. }) if body.len() == 10)
     );
     assert_eq!((joiner.stats().malformed, joiner.held_bytes()), (4, 0));
 }
@@ -132,9 +132,9 @@ fn the_largest_message_of_who_has_most_goes_first() {
         let all = pieces(message, text(len + 3_000, 1), len as u64..len as u64 + 1, &mut Rng::new(1));
         encode(&all[0])
     };
-    assert_eq!(joiner.handle_payload(PEER, first(1, 70_000)), None);
-    assert_eq!(joiner.handle_payload(PEER, first(2, 90_000)), None);
-    assert_eq!(joiner.handle_payload(OTHER, first(1, 100_000)), None);
+    assert_eq!(joiner.handle_payload(NOW, PEER, first(1, 70_000)), None);
+    assert_eq!(joiner.handle_payload(NOW, PEER, first(2, 90_000)), None);
+    assert_eq!(joiner.handle_payload(NOW, OTHER, first(1, 100_000)), None);
     let before = joiner.held_bytes();
     joiner.set_budget(before);
     assert_eq!(joiner.stats().over_budget, 0, "what fits stays");

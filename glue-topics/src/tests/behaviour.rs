@@ -25,6 +25,24 @@ fn a_message_reaches_a_subscriber_with_all_that_was_published() {
 }
 
 #[test]
+fn what_took_long_to_be_joined_is_older_than_its_head_says() {
+    let mut world = World::new(2);
+    let id = world.nodes[1].subscribe("a", "text").unwrap();
+    world.settle();
+    for waited in [2, 3] {
+        world.publish_for(0, "a", 3 * SECOND, b"long");
+        world.send();
+        let (_, _, cargo) = world.flight.remove(0);
+        let (head, body) = super::cache::encoded(&cargo, world.now);
+        world.now = world.now + waited * SECOND;
+        world.nodes[1].handle_joined(world.now, peer(0), (head.into(), waited * SECOND), body.into());
+        world.hand_out();
+    }
+    assert_eq!(world.numbers(1, id), [1]);
+    assert_eq!(world.gaps(1, id)[0].reason, GapReason::Expired);
+}
+
+#[test]
 fn messages_and_gaps_tell_their_publishers_life() {
     let mut world = World::new(2);
     let own = world.nodes[0].subscribe("a", "text").unwrap();

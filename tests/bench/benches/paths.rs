@@ -140,7 +140,7 @@ fn cut_and_join_a_mebibyte(bencher: Bencher<'_, '_>) {
             let part = rest.cut(1_150).unwrap_or_else(|| rest.clone());
             let mut datagram = Chain::with_capacity(1_200);
             part.encode(Instant::ZERO, &mut datagram);
-            joined = joiner.handle_payload(PeerId(0), datagram.to_vec().into());
+            joined = joiner.handle_payload(Instant::ZERO, PeerId(0), datagram.to_vec().into());
         }
         assert!(matches!(joined, Some(Joined::Whole { body, .. }) if body.len() > payload.len()));
     });

@@ -18,7 +18,7 @@ pub(crate) fn joiner(bytes: &[u8]) -> bool {
     joiner.set_budget(1 << 20);
     for payload in strings(bytes) {
         let len = payload.len();
-        if let Some(Joined::Whole { head, .. }) = joiner.handle_payload(PEER, payload) {
+        if let Some(Joined::Whole { head, .. }) = joiner.handle_payload(Instant::ZERO, PEER, payload) {
             assert!(head.len() <= len.max(2_048), "a head is in one payload");
             taken = true;
         }

@@ -38,6 +38,15 @@ fn two_that_lose_each_others_ports_at_once_find_each_other() {
     assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
 }
 
+/// The end of a long message came three seconds after its head, and the age that the head told was taken for that of the whole.
+#[test]
+fn a_long_message_expires_while_its_end_is_awaited() {
+    let text = "scenario nodes 8 seed 1336 for 45s; link latency 50ms; link jitter 25ms; link loss 0.5; set caches 1;
+        set expiry_ms 2426; set interval_ms 765; at 0s for 45s drift 1 92; at 0s for 22500ms drift 2 138;
+        at 0s for 45s drift 3 472; at 39040ms for 2980ms partition one-way 6 1";
+    assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
+}
+
 /// A quiet network, in which somebody is frozen and somebody dies.
 fn quiet() -> Scenario {
     let text = "scenario nodes 4 seed 9 for 60s; link loss 0.01; set interval_ms 200; set expiry_ms 20000;
