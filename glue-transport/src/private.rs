@@ -285,7 +285,7 @@ impl<P: Payload> Transport<P> {
         self.events.push_back(Event::Lost(id));
     }
 
-    fn native(&mut self, id: PeerId) -> Option<&mut Native<P>> {
+    pub(crate) fn native(&mut self, id: PeerId) -> Option<&mut Native<P>> {
         match &mut self.peers.get_mut(&id)?.link {
             Link::Native(native) => Some(native),
             Link::Classic(_) => None,

@@ -77,6 +77,11 @@ impl Session {
         Greeting::Opened { rtt: self.said_at.filter(|_| first).map(|at| now.since(at)) }
     }
 
+    /// Whether the peer has got none of the hellos that were said to it.
+    pub(crate) fn is_unheard(&self, hello: &Hello) -> bool {
+        self.attempts >= UNHEARD && hello.echo != Some(self.token)
+    }
+
     /// A handshake is done: the peer is addressed by `token`. Returns the round trip if it answered our only hello.
     pub(crate) fn open(&mut self, now: Instant, token: Token) -> Option<Duration> {
         (self.remote, self.hello_at) = (Some(token), None);
@@ -101,6 +106,8 @@ impl Session {
     }
 }
 
+/// So many hellos do not cross one of the peer.
+const UNHEARD: u32 = 3;
 /// The peer may not have heard of us yet: its announcement to us and ours to it cross.
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 /// As often as announcements by default.

@@ -505,18 +505,27 @@ impl<P: Payload> Transport<P> {
             self.stats.stray_hellos += 1;
             return None;
         };
+        let is_unheard = self.native(id)?.session.is_unheard(hello);
         if self.membership.is_some() {
-            return self.handle_private_hello(now, from, id, hello, rest);
+            self.handle_private_hello(now, from, id, hello, rest)?;
+        } else {
+            self.handle_open_hello(now, id, hello)?;
         }
-        let peer = self.peers.get_mut(&id)?;
-        let Link::Native(native) = &mut peer.link else { return None };
-        match native.handle_hello(now, hello) {
+        // It may be behind a translation of addresses, and not where it says.
+        if is_unheard && !self.by_address.contains(&from) {
+            self.set_address(now, id, from);
+        }
+        Some(id)
+    }
+
+    fn handle_open_hello(&mut self, now: Instant, id: PeerId, hello: &Hello) -> Option<()> {
+        match self.native(id)?.handle_hello(now, hello) {
             Greeting::Known => {}
             Greeting::Opened { .. } => self.events.push_back(Event::Opened(id)),
             Greeting::Lost => self.restart(now, id, hello),
         }
         self.touch(id);
-        Some(id)
+        Some(())
     }
 
     /// The peer has lost its half of the session: a new one begins, with a new token.

@@ -38,6 +38,18 @@ fn two_that_lose_each_others_ports_at_once_find_each_other() {
     assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
 }
 
+/// One that ran again while its port was another one announced that port for ever.
+#[test]
+fn who_speaks_from_elsewhere_than_it_says_is_answered_there() {
+    for private in 0..2 {
+        let text = format!(
+            "scenario nodes 2 seed 1556 for 54s; at 33450ms for 5330ms storm 1; at 34270ms for 6790ms partition halves;
+            at 36300ms for 3960ms rebind 1; set private {private}"
+        );
+        assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
+    }
+}
+
 /// The end of a long message came three seconds after its head, and the age that the head told was taken for that of the whole.
 #[test]
 fn a_long_message_expires_while_its_end_is_awaited() {
