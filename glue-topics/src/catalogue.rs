@@ -432,7 +432,7 @@ impl Topics {
         match ranges.last() {
             Some(last) => {
                 track.known = track.known.max(last);
-                track.holders.get_mut(&from).into_iter().for_each(|holder| holder.ranges = ranges.clone());
+                track.note_held(from, ranges);
             }
             None => {
                 let cost = cost(&track.source);

@@ -77,6 +77,8 @@ pub(crate) struct Holder {
     pub(crate) ranges: Ranges,
     /// The first number that it got when it knew that we are interested.
     pub(crate) live: u64,
+    /// Whether that is the first that it has, so that what it gets of before is for us too.
+    has_nothing_older: bool,
     /// How often it did not answer.
     pub(crate) failures: u32,
     /// When it may be asked again.
@@ -422,6 +424,24 @@ impl Track {
         }
     }
 
+    /// Takes what a peer's cache has now.
+    pub(crate) fn note_held(&mut self, from: PeerId, ranges: Ranges) {
+        let Some(holder) = self.holders.get_mut(&from) else { return };
+        let first = ranges.first().unwrap_or(u64::MAX);
+        holder.has_nothing_older |= holder.ranges.first().is_none() && first >= holder.live;
+        holder.ranges = ranges;
+        if !holder.has_nothing_older || first >= holder.live {
+            return;
+        }
+        // It told of its first before that had come.
+        holder.live = first;
+        for (_, place) in self.places.range_mut(..=self.newest) {
+            if !place.is_anchored && !place.has_wish {
+                place.next = place.next.min(first);
+            }
+        }
+    }
+
     fn lacks_before(&self, first: u64) -> bool {
         !self.joining.is_empty() || self.places.values().any(|place| place.next < first)
     }
@@ -497,7 +517,7 @@ impl Track {
 
 impl Holder {
     pub(crate) fn new(number: u64, live: u64) -> Self {
-        Self { number, ranges: Ranges::default(), live, failures: 0, again: Instant::ZERO }
+        Self { number, ranges: Ranges::default(), live, has_nothing_older: false, failures: 0, again: Instant::ZERO }
     }
 
     /// It answers: that it did not before counts no more.
