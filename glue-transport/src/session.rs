@@ -13,6 +13,8 @@ pub(crate) struct Session {
     hello_at: Option<Instant>,
     said_at: Option<Instant>,
     attempts: u32,
+    /// Hellos of ours since anything showed that the peer got one.
+    unheard: u32,
     /// Whether anything came under our token: then it stands for state that the peer must share.
     used: bool,
 }
@@ -32,7 +34,7 @@ impl Session {
     pub(crate) fn new(now: Instant, rng: &mut Rng) -> Self {
         // Zero means "none" on the wire.
         let token = Token(rng.next_u64().max(1));
-        Self { token, remote: None, hello_at: Some(now), said_at: None, attempts: 0, used: false }
+        Self { token, remote: None, hello_at: Some(now), said_at: None, attempts: 0, unheard: 0, used: false }
     }
 
     pub(crate) const fn token(&self) -> Token {
@@ -48,7 +50,7 @@ impl Session {
     }
 
     pub(crate) const fn handle_use(&mut self) {
-        self.used = true;
+        (self.used, self.unheard) = (true, 0);
     }
 
     /// Whether the last hello is so long ago.
@@ -64,6 +66,9 @@ impl Session {
     pub(crate) fn handle_hello(&mut self, now: Instant, hello: &Hello) -> Greeting {
         let answers = hello.echo == Some(self.token);
         let known = self.remote == Some(hello.token);
+        if answers {
+            self.unheard = 0;
+        }
         // Data may overtake the peer's first hello, so only a second token says that the first one's state is gone.
         if self.remote.is_some() && !known && self.used {
             return Greeting::Lost;
@@ -79,18 +84,18 @@ impl Session {
 
     /// Whether the peer has got none of the hellos that were said to it.
     pub(crate) fn is_unheard(&self, hello: &Hello) -> bool {
-        self.attempts >= UNHEARD && hello.echo != Some(self.token)
+        self.unheard >= UNHEARD && hello.echo != Some(self.token)
     }
 
     /// A handshake is done: the peer is addressed by `token`. Returns the round trip if it answered our only hello.
     pub(crate) fn open(&mut self, now: Instant, token: Token) -> Option<Duration> {
-        (self.remote, self.hello_at) = (Some(token), None);
+        (self.remote, self.hello_at, self.unheard) = (Some(token), None, 0);
         self.said_at.filter(|_| self.attempts == 1).map(|at| now.since(at))
     }
 
     /// The peer has lost its state: the same token, and nothing else.
     pub(crate) const fn anew(&self) -> Self {
-        Self { token: self.token, remote: None, hello_at: None, said_at: None, attempts: 0, used: false }
+        Self { token: self.token, remote: None, hello_at: None, said_at: None, attempts: 0, unheard: 0, used: false }
     }
 
     /// Whether to say hello now; if so it is noted as said. `waits`: an answer is wanted, though the peer's token is known.
@@ -99,6 +104,7 @@ impl Session {
             return false;
         }
         self.attempts = self.attempts.saturating_add(1);
+        self.unheard = self.unheard.saturating_add(1);
         self.said_at = Some(now);
         let wait = (FIRST_RETRY * 2u32.saturating_pow(self.attempts - 1)).min(LAST_RETRY);
         self.hello_at = (waits || self.remote.is_none()).then_some(now + wait);
