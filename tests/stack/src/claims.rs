@@ -314,6 +314,11 @@ impl View {
         &self.up
     }
 
+    /// Whether it takes a life for one that goes on.
+    pub(crate) fn is_up(&self, (id, life): Life) -> bool {
+        self.peers.get(&id) == Some(&life)
+    }
+
     pub(crate) fn follow(&mut self, event: &glue_discovery::Event) {
         match event {
             glue_discovery::Event::PeerUp { info, .. } => {

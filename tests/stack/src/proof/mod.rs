@@ -365,6 +365,7 @@ impl Proof {
             }
             self.presence.conclude(
                 &self.world,
+                self.scenario.usual_link().loss,
                 &self.members.iter().map(|m| (m.node, m.id, incarnation_of(m))).collect::<Vec<_>>(),
             );
         }
