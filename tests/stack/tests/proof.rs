@@ -56,12 +56,13 @@ fn who_speaks_from_elsewhere_than_it_says_is_answered_there() {
 /// A cache told of what it had of a publisher before the first of that had come to it.
 #[test]
 fn what_a_cache_gets_late_of_before_its_first_is_for_a_subscription_too() {
-    let text = "scenario nodes 8 seed 3797 for 108s; link latency 100us; link jitter 50us; link loss 0.5; set caches
-        1; set interval_ms 495; set private 1; at 0s for 108s drift 0 117; at 0s for 108s drift 1 58; at 0s
-        for 108s drift 2 274; at 0s for 108s drift 4 -11; at 0s for 108s drift 5 36; at 0s for 108s drift 6
-        266; at 0s for 108s drift 7 -274; at 25810ms for 2740ms busy 6 1ms; at 39890ms for 5720ms move 3; at
-        43790ms for 9210ms storm 2; at 46070ms for 7400ms freeze 7; at 58130ms for 1210ms no-unicast; at
-        65780ms for 4360ms crash 5; at 71850ms for 4385ms flap 2450ms halves";
+    let text = "scenario nodes 8 seed 3797 for 108s; link latency 100us; link jitter 50us; link loss 0.5;
+        set caches 1; set interval_ms 495; set private 1; at 0s for 108s drift 0 117;
+        at 0s for 108s drift 1 58; at 0s for 108s drift 2 274; at 0s for 108s drift 4 -11;
+        at 0s for 108s drift 5 36; at 0s for 108s drift 6 266; at 0s for 108s drift 7 -274;
+        at 25810ms for 2740ms busy 6 1ms; at 39890ms for 5720ms move 3; at 43790ms for 9210ms storm 2;
+        at 46070ms for 7400ms freeze 7; at 58130ms for 1210ms no-unicast; at 65780ms for 4360ms crash 5;
+        at 71850ms for 4385ms flap 2450ms halves";
     assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
 }
 
