@@ -133,6 +133,11 @@ impl Peer {
         }
     }
 
+    /// Whether it was told of our interest in a filter, and so may have begun a run for it.
+    pub(crate) fn is_told_of(&self, filter: &Filter) -> bool {
+        self.is_open && !self.undeclared.contains_key(filter)
+    }
+
     /// Takes over what discovery learned of a peer that is known.
     pub(crate) fn renew(&mut self, facts: &PeerFacts) {
         (self.id, self.incarnation) = (facts.id, facts.incarnation);

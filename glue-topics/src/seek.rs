@@ -20,6 +20,8 @@ struct Origin {
     is_reachable: bool,
     /// Whether it knows that we are interested, or may.
     is_open: bool,
+    /// Whether it was told of who got nothing of it yet, and so may have begun at a number that it alone knows.
+    may_owe: bool,
     /// The number that it brings next, if a run is under way.
     next: Option<u64>,
 }
@@ -79,7 +81,7 @@ impl Topics {
             track.note_failure(now, want.peer);
         }
         track.want.take_if(|want| track.is_over || !self.may_ask(want.peer));
-        let origin = self.origin(life);
+        let origin = self.origin(life, &track);
         while track.want.is_none() {
             match self.next_step(now, life, &mut track, origin) {
                 Step::Ask(peer, range) => self.ask(now, peer, range, &mut track),
@@ -104,12 +106,13 @@ impl Topics {
         self.tracks.put_back(life.clone(), track);
     }
 
-    fn origin(&self, life: &Life) -> Origin {
+    fn origin(&self, life: &Life, track: &Track) -> Origin {
         let peer = self.lives.get(&(life.id, life.incarnation)).and_then(|id| self.peers.get(id));
         peer.map_or_else(Origin::default, |peer| Origin {
             is_known: true,
             is_reachable: is_here(peer),
             is_open: peer.is_open,
+            may_owe: track.beginners().any(|id| self.subscriptions.filter(id).is_some_and(|it| peer.is_told_of(it))),
             next: peer.incoming.stream_of(&life.topic).and_then(|stream| stream.next()),
         })
     }
@@ -127,8 +130,10 @@ impl Topics {
         }
         let since = track.hole.filter(|(hole, _)| *hole == at).map_or(now, |(_, since)| since);
         track.hole = Some((at, since));
-        let is_starting = origin.is_reachable && origin.next.is_none() && given_up.is_none();
-        let start = if origin.is_open && !track.is_sure_of(at) { OPEN_START } else { START };
+        let is_unsure = origin.is_open && !track.is_sure_of(at);
+        let may_start = origin.is_reachable || (is_unsure && origin.may_owe);
+        let is_starting = may_start && origin.next.is_none() && given_up.is_none();
+        let start = if is_unsure { OPEN_START } else { START };
         if is_starting && now < since + start && !track.is_over {
             return Step::Wait(since + start);
         }
@@ -293,9 +298,14 @@ impl Track {
     }
 
     /// Whether somebody who lacks this number surely does. Where a subscription begins that has no wish and got nothing yet
-    /// is known to the publisher alone.
+    /// is known to the publisher alone, unless it is at the first of all.
     fn is_sure_of(&self, at: u64) -> bool {
-        self.places.values().any(|place| place.next == at && (place.is_anchored || place.has_wish))
+        at == 1 || self.places.values().any(|place| place.next == at && !place.is_guess())
+    }
+
+    /// Those of whom only the publisher knows where they begin.
+    fn beginners(&self) -> impl Iterator<Item = SubscriptionId> {
+        self.places.iter().filter(|(_, place)| place.is_guess()).map(|(id, _)| *id)
     }
 
     /// A holder did not answer in time: another one's turn.

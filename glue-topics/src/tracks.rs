@@ -436,7 +436,7 @@ impl Track {
         // It told of its first before that had come.
         holder.live = first;
         for (_, place) in self.places.range_mut(..=self.newest) {
-            if !place.is_anchored && !place.has_wish {
+            if place.is_guess() {
                 place.next = place.next.min(first);
             }
         }
@@ -512,6 +512,13 @@ impl Track {
     pub(crate) fn tell_gap(&mut self, from: u64, to: u64, reason: GapReason, outputs: &mut Outputs) {
         let gap = Gap { source: Arc::clone(&self.source), from, to, reason };
         self.give(&Offer { first: from, last: to, batch: Some(Batch::of_gap(None, gap)) }, outputs);
+    }
+}
+
+impl Place {
+    /// Whether its publisher may have begun elsewhere.
+    pub(crate) const fn is_guess(&self) -> bool {
+        !self.is_anchored && !self.has_wish
     }
 }
 

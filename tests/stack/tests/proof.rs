@@ -66,6 +66,14 @@ fn what_a_cache_gets_late_of_before_its_first_is_for_a_subscription_too() {
     assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
 }
 
+/// A cache brought the seventh message while its publisher, which had begun with the first, was not yet back within reach.
+#[test]
+fn who_was_told_of_is_waited_for_though_it_is_out_of_reach() {
+    let text = "scenario nodes 8 seed 4852 for 13500ms; set caches 1; at 70ms for 5130ms partition thirds;
+        at 910ms for 350ms storm 2";
+    assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
+}
+
 /// The end of a long message came three seconds after its head, and the age that the head told was taken for that of the whole.
 #[test]
 fn a_long_message_expires_while_its_end_is_awaited() {
