@@ -131,7 +131,8 @@ impl Topics {
         let since = track.hole.filter(|(hole, _)| *hole == at).map_or(now, |(_, since)| since);
         track.hole = Some((at, since));
         let is_unsure = origin.is_open && !track.is_sure_of(at);
-        let may_start = origin.is_reachable || (is_unsure && origin.may_owe);
+        // With the first of all it begins in any case.
+        let may_start = origin.is_reachable || (is_unsure && origin.may_owe && at > 1);
         let is_starting = may_start && origin.next.is_none() && given_up.is_none();
         let start = if is_unsure { OPEN_START } else { START };
         if is_starting && now < since + start && !track.is_over {
@@ -143,10 +144,11 @@ impl Topics {
         if (brings || (origin.is_known && !origin.is_reachable && given_up.is_none())) && !track.is_over {
             return self.next_for_cache(now, life, track, origin);
         }
-        let is_opening = origin.is_reachable && !origin.is_open && given_up.is_none() && now < since + OPENING;
-        if is_opening && !track.is_over {
+        let may_begin = origin.is_reachable && (!origin.is_open || origin.next.is_none()) && given_up.is_none();
+        let until = since + if origin.is_open { OPEN_START } else { OPENING };
+        if may_begin && now < until && !track.is_over {
             return match self.next_for_cache(now, life, track, origin) {
-                Step::Nothing => Step::Wait(since + OPENING),
+                Step::Nothing => Step::Wait(until),
                 step => step,
             };
         }
@@ -298,9 +300,9 @@ impl Track {
     }
 
     /// Whether somebody who lacks this number surely does. Where a subscription begins that has no wish and got nothing yet
-    /// is known to the publisher alone, unless it is at the first of all.
+    /// is known to the publisher alone.
     fn is_sure_of(&self, at: u64) -> bool {
-        at == 1 || self.places.values().any(|place| place.next == at && !place.is_guess())
+        self.places.values().any(|place| place.next == at && !place.is_guess())
     }
 
     /// Those of whom only the publisher knows where they begin.

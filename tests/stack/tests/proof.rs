@@ -74,6 +74,14 @@ fn who_was_told_of_is_waited_for_though_it_is_out_of_reach() {
     assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
 }
 
+/// A cache had brought the first message, and lacked the second; the publisher's beginning was still lost.
+#[test]
+fn a_publisher_that_has_not_begun_yet_is_waited_for() {
+    let text = "scenario nodes 7 seed 5516 for 7593ms; link latency 50ms; link loss 0.5; set caches 1;
+        set interval_ms 387; at 0s for 7593ms drift 3 -364";
+    assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
+}
+
 /// The end of a long message came three seconds after its head, and the age that the head told was taken for that of the whole.
 #[test]
 fn a_long_message_expires_while_its_end_is_awaited() {
