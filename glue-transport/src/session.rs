@@ -82,9 +82,10 @@ impl Session {
         Greeting::Opened { rtt: self.said_at.filter(|_| first).map(|at| now.since(at)) }
     }
 
-    /// Whether the peer has got none of the hellos that were said to it.
-    pub(crate) fn is_unheard(&self, hello: &Hello) -> bool {
-        self.unheard >= UNHEARD && hello.echo != Some(self.token)
+    /// Whether the peer has got none of the last hellos that were said to it. In a private network a token outlives its session, so
+    /// that the echo of it shows nothing.
+    pub(crate) fn is_unheard(&self, hello: &Hello, is_private: bool) -> bool {
+        self.unheard >= UNHEARD && (is_private || hello.echo != Some(self.token))
     }
 
     /// A handshake is done: the peer is addressed by `token`. Returns the round trip if it answered our only hello.

@@ -505,8 +505,9 @@ impl<P: Payload> Transport<P> {
             self.stats.stray_hellos += 1;
             return None;
         };
-        let is_unheard = self.native(id)?.session.is_unheard(hello);
-        if self.membership.is_some() {
+        let is_private = self.membership.is_some();
+        let is_unheard = self.native(id)?.session.is_unheard(hello, is_private);
+        if is_private {
             self.handle_private_hello(now, from, id, hello, rest)?;
         } else {
             self.handle_open_hello(now, id, hello)?;

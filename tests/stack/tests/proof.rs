@@ -82,6 +82,17 @@ fn a_publisher_that_has_not_begun_yet_is_waited_for() {
     assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
 }
 
+/// After a partition one tried the other where that said that it was, and a new handshake came from where it really was.
+#[test]
+fn who_was_tried_in_vain_where_it_says_is_heard_where_it_is() {
+    let text = "scenario nodes 8 seed 8353 for 97200ms; link latency 20ms; link loss 0.2; link duplicate 0.05;
+        set interval_ms 615; set private 1; at 0s for 48600ms drift 2 -259;
+        at 220ms for 8090ms corrupt 0.1 to 4; at 28360ms for 1350ms move 0; at 28890ms for 7800ms rebind 0;
+        at 29220ms for 3240ms crash 6; at 30710ms for 450ms buffer 7 8192; at 56320ms for 7110ms busy 1 1ms;
+        at 72820ms for 5980ms flap 2100ms non-transitive";
+    assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
+}
+
 /// The end of a long message came three seconds after its head, and the age that the head told was taken for that of the whole.
 #[test]
 fn a_long_message_expires_while_its_end_is_awaited() {
