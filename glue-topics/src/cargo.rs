@@ -305,16 +305,14 @@ impl Head {
         }
     }
 
-    /// What it says so much later.
-    #[inline]
-    pub(crate) fn after(mut self, waited: Duration) -> Self {
-        match &mut self {
-            Self::Bundle { age, .. } => *age = age.saturating_add(waited),
-            Self::Carried(head) => head.grow_older(waited),
-            Self::Request(head) if head.left < Duration::MAX => head.left = head.left.saturating_sub(waited),
+    /// It came so long ago.
+    pub(crate) fn grow_older(&mut self, by: Duration) {
+        match self {
+            Self::Bundle { age, .. } => *age = age.saturating_add(by),
+            Self::Carried(head) => head.grow_older(by),
+            Self::Request(head) if head.left < Duration::MAX => head.left = head.left.saturating_sub(by),
             _ => {}
         }
-        self
     }
 }
 

@@ -35,7 +35,13 @@ impl Topics {
         }
         self.tracks.now = now;
         let before = self.outputs.deliveries.len();
-        match Head::decode(head).map(|head| head.after(waited)) {
+        let mut head = Head::decode(head);
+        if let Ok(head) = &mut head
+            && !waited.is_zero()
+        {
+            head.grow_older(waited);
+        }
+        match head {
             Err(_) => self.stats.malformed += 1,
             Ok(Head::Carried(head)) => self.handle_carried(now, from, head, &body),
             Ok(Head::Answer(head)) => self.handle_answer(from, &head, body),

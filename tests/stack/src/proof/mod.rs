@@ -314,11 +314,9 @@ impl Proof {
     /// reader, of which a cache had a part.
     fn miss(&mut self, index: usize, gap: &Gap) {
         let of = (gap.source.endpoint_id, u32::try_from(gap.source.incarnation.0 - 1).expect("small"));
-        let is_excused = match gap.reason {
-            GapReason::Expired => true,
-            GapReason::NotKept if !self.ended.contains(&of) => self.is_unpromised(index, of, gap),
-            _ => self.ended.contains(&of),
-        };
+        let is_excused = gap.reason == GapReason::Expired
+            || self.ended.contains(&of)
+            || (gap.reason == GapReason::NotKept && self.is_unpromised(index, of, gap));
         assert!(is_excused, "{gap:?} at {index}: neither expired nor of the dead");
         self.books.miss((index, self.members[index].life), self.world.now(), gap);
     }
