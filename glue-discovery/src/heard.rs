@@ -1,6 +1,7 @@
 //! An announcement, checked once.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
 use std::time::Duration;
 
 use glue_net::wire::classic::{Announcement, Body, Codec, Container, Native};
@@ -43,8 +44,8 @@ pub(crate) struct Heard {
     pub(crate) discovery: Option<SocketAddr>,
     pub(crate) reach: Reach,
     pub(crate) forwarded: bool,
-    /// The container, ready to be passed on.
-    pub(crate) container: Container,
+    /// The container, ready to be passed on. Shared: it is kept with the peer, and came a moment ago.
+    pub(crate) container: Arc<Container>,
 }
 
 /// Where and when an announcement arrived.
@@ -91,7 +92,7 @@ impl Heard {
             discovery,
             reach: reach(announcement),
             forwarded: announcement.forwarded,
-            container: received(container, arrival, data, discovery, local),
+            container: Arc::new(received(container, arrival, data, discovery, local)),
         })
     }
 

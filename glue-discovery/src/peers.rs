@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::Bound;
+use std::sync::Arc;
 use std::time::Duration;
 
 use glue_net::wire::classic::{Codec, Container};
@@ -58,7 +59,7 @@ struct Direct {
     at: Instant,
     from: SocketAddr,
     member: Option<Member>,
-    container: Container,
+    container: Arc<Container>,
 }
 
 impl Peer {
@@ -123,7 +124,7 @@ impl Peer {
     /// Its announcement, if we may pass it on: only what it told us itself, and only while it keeps telling. Otherwise
     /// two endpoints that pass it on to each other would keep it alive for ever.
     pub(crate) fn forwardable(&self, now: Instant) -> Option<(Option<Member>, &Container)> {
-        self.direct.as_ref().filter(|d| d.at + self.timeout > now).map(|d| (d.member, &d.container))
+        self.direct.as_ref().filter(|d| d.at + self.timeout > now).map(|d| (d.member, &*d.container))
     }
 
     /// In which codec `to` is told of it. A native endpoint learns from that which one a classic peer speaks; classic
@@ -204,12 +205,13 @@ impl Peers {
 
     /// Tells who an announcement comes from. An id is an identity and keeps its name for a life.
     pub(crate) fn identify(&self, heard: &Heard) -> Identity {
-        let named = self.by_name.get(heard.name()).copied();
+        // Looked at only where it matters: strings in a tree are a cache miss each, for each announcement of a large group.
+        let is_name_taken = || self.by_name.contains_key(heard.name());
         let Some((number, peer)) = self.by_id.get(&heard.id).and_then(|n| Some((*n, self.by_number.get(n)?))) else {
-            return match named {
-                Some(_) => Identity::Clash(ClashKind::Name),
-                None if self.is_from_before_goodbye(heard) => Identity::Stale,
-                None => Identity::New,
+            return match is_name_taken() {
+                true => Identity::Clash(ClashKind::Name),
+                false if self.is_from_before_goodbye(heard) => Identity::Stale,
+                false => Identity::New,
             };
         };
         let is_named_so = peer.info.name == heard.name();
@@ -218,7 +220,7 @@ impl Peers {
             std::cmp::Ordering::Equal if heard.member.is_some() && heard.count() <= peer.count => Identity::Stale,
             std::cmp::Ordering::Equal if is_named_so && peer.is_known_by(heard) => Identity::Known(number),
             std::cmp::Ordering::Equal => Identity::Clash(ClashKind::Id),
-            std::cmp::Ordering::Greater if named.is_some() && !is_named_so => Identity::Clash(ClashKind::Name),
+            std::cmp::Ordering::Greater if !is_named_so && is_name_taken() => Identity::Clash(ClashKind::Name),
             std::cmp::Ordering::Greater => Identity::Restarted(number),
         }
     }
@@ -269,8 +271,12 @@ impl Peers {
             peer.confirmation = heard.interval.mul_f64(CONFIRMATION_INTERVALS).min(peer.timeout);
         }
         if !heard.forwarded {
-            peer.direct =
-                Some(Direct { at: now, from: heard.from, member: heard.member, container: heard.container.clone() });
+            peer.direct = Some(Direct {
+                at: now,
+                from: heard.from,
+                member: heard.member,
+                container: Arc::clone(&heard.container),
+            });
             if heard.reach == Reach::Target {
                 peer.targeted = Some(now);
                 self.askers.insert(number);
