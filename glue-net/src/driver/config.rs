@@ -20,8 +20,9 @@ pub struct SocketConfig {
     ///
     /// Besides a group, each interface address listens on the group's port; besides a unicast address nothing does.
     pub discovery_listen: Option<SocketAddr>,
-    /// How often the interfaces are looked at. Default 1 s; at least [`SocketConfig::SHORTEST_CHECK`]. A look costs about
-    /// 50 microseconds.
+    /// How often the interfaces are looked at where the kernel does not tell of changes, as in some sandboxes, and the clock
+    /// everywhere. Default 1 s; at least [`SocketConfig::SHORTEST_CHECK`]. A look at the interfaces costs about 50 microseconds. Where the
+    /// kernel tells, they are looked at when it does, and each tenth time.
     pub interface_check: Duration,
     /// Bytes asked for the data socket's receive buffer. Default 4 MiB; any value, the kernel caps it silently.
     /// [`Local::receive_buffer`] tells what it gave.

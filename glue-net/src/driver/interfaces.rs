@@ -1,5 +1,6 @@
 //! Which addresses this host has.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -21,7 +22,8 @@ pub(super) struct Found {
 /// the number of an interface they say nothing to a peer.
 pub(super) fn list() -> io::Result<Vec<Found>> {
     let up = get_if_addrs()?.into_iter().filter(|entry| entry.is_oper_up());
-    let mut found: Vec<_> = up.filter_map(found).collect();
+    let mut mtus = BTreeMap::new();
+    let mut found: Vec<_> = up.filter_map(|entry| found(entry, &mut mtus)).collect();
     // Enumeration puts all of IPv4 first; the order must be the same each time for changes to be told.
     found.sort_by_key(|found| (found.index, found.address));
     Ok(found)
@@ -58,14 +60,16 @@ pub(super) fn default_address() -> Option<IpAddr> {
     targets.into_iter().find_map(source_address)
 }
 
-fn found(entry: if_addrs::Interface) -> Option<Found> {
+/// `mtus` are those of the interfaces whose other addresses were looked at before.
+fn found(entry: if_addrs::Interface, mtus: &mut BTreeMap<u32, u32>) -> Option<Found> {
     let (address, prefix): (IpAddr, u8) = match &entry.addr {
         IfAddr::V4(v4) => (v4.ip.into(), v4.prefixlen),
         IfAddr::V6(v6) if v6.is_link_local() => return None,
         IfAddr::V6(v6) => (v6.ip.into(), v6.prefixlen),
     };
-    let mtu = mtu(&entry.name).unwrap_or(Interface::ETHERNET_MTU);
-    Some(Found { name: entry.name, index: entry.index?, address, prefix, mtu })
+    let index = entry.index?;
+    let mtu = *mtus.entry(index).or_insert_with(|| mtu(&entry.name).unwrap_or(Interface::ETHERNET_MTU));
+    Some(Found { name: entry.name, index, address, prefix, mtu })
 }
 
 /// The longest packet of an interface. `name` may carry the label of an address behind a colon.

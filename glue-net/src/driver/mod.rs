@@ -23,12 +23,14 @@ mod interfaces;
 mod linger;
 mod outlets;
 mod receive;
+mod rest;
 mod send;
 mod service;
 mod shared;
 mod socket;
 mod stats;
 mod waker;
+mod watch;
 
 use std::convert::Infallible;
 use std::fmt;

@@ -3,7 +3,6 @@
 //! It runs no code of the application. It sleeps in `poll` and not in an async runtime, whose timers tick in milliseconds:
 //! protocol timers (acks, pacing, loss) fire 10 microseconds after their time here.
 
-use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,9 +15,11 @@ use rustix::thread::set_current_timer_slack;
 use super::burst::Burst;
 use super::discovery::Discovery;
 use super::duty::try_lock;
+use super::rest::Rest;
 use super::shared::{Core, PATROL, Shared};
 use super::socket::{DataSocket, is_idle};
 use super::stats::count;
+use super::watch::Watch;
 use super::{Clock, Driven};
 use crate::{Instant, Interface};
 
@@ -28,9 +29,14 @@ pub(super) struct Service<N: Driven> {
     shared: Arc<Shared<N>>,
     data: Arc<DataSocket>,
     discovery: Discovery,
+    rest: Rest,
     interfaces: Vec<Interface>,
+    /// `None` where the kernel does not tell of changes.
+    watch: Option<Watch>,
     check: Duration,
     next_check: Instant,
+    /// How many checks there were since one looked at the interfaces.
+    unseen: u32,
     /// From when until when to sleep, if that is decided.
     armed: Option<(Instant, Instant)>,
     buffer: Vec<u8>,
@@ -41,6 +47,7 @@ pub(super) struct Service<N: Driven> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Ready {
     woken: bool,
+    changed: bool,
     announcements: bool,
     data: bool,
 }
@@ -53,9 +60,23 @@ impl<N: Driven> Service<N> {
         interfaces: Vec<Interface>,
         check: Duration,
     ) -> Self {
-        let (buffer, bursts) = (vec![0; ANNOUNCEMENT_BYTES], Vec::new());
-        let next_check = Clock::now() + check;
-        Self { shared, data, discovery, interfaces, check, next_check, armed: None, buffer, bursts }
+        let watch = Watch::open().inspect_err(|error| {
+            tracing::debug!(%error, "the kernel does not tell of changes of the interfaces: they are looked at regularly");
+        });
+        Self {
+            shared,
+            data,
+            discovery,
+            rest: Rest::default(),
+            interfaces,
+            watch: watch.ok(),
+            check,
+            next_check: Clock::now() + check,
+            unseen: 0,
+            armed: None,
+            buffer: vec![0; ANNOUNCEMENT_BYTES],
+            bursts: Vec::new(),
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -72,8 +93,8 @@ impl<N: Driven> Service<N> {
             if ready.data {
                 self.receive_data();
             }
-            if Clock::now() >= self.next_check {
-                self.check_interfaces();
+            if ready.changed || Clock::now() >= self.next_check {
+                self.check(ready.changed);
             }
             self.do_due();
         }
@@ -83,17 +104,24 @@ impl<N: Driven> Service<N> {
     fn sleep(&mut self) -> Ready {
         let (now, until) = self.armed.take().unwrap_or_else(|| self.arm(&mut self.shared.lock()));
         let held_up = self.shared.is_receiver_held_up(now);
+        let rest = self.rest.until(now);
+        let until = rest.map_or(until, |rest| rest.min(until));
         let mut fds = vec![PollFd::new(&self.shared.waker, PollFlags::IN)];
-        fds.extend(self.discovery.sockets().map(|socket| PollFd::new(socket, PollFlags::IN)));
+        fds.extend(self.watch.iter().map(|watch| PollFd::new(watch, PollFlags::IN)));
+        if rest.is_none() {
+            fds.extend(self.discovery.sockets().map(|socket| PollFd::new(socket, PollFlags::IN)));
+        }
         if held_up {
             fds.push(PollFd::new(&self.data, PollFlags::IN));
         }
         // Interrupted: nothing is ready.
-        let _ = poll(&mut fds, Some(&timespec(until.since(now))));
+        let is_over = poll(&mut fds, Some(&timespec(until.since(now)))) == Ok(0);
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
         let woken = ready.next().unwrap_or(false);
+        let changed = self.watch.is_some() && ready.next().unwrap_or(false);
         let data = held_up && ready.next_back().unwrap_or(false);
-        Ready { woken, announcements: ready.any(|ready| ready), data }
+        let announcements = ready.any(|ready| ready) || rest.is_some() && is_over;
+        Ready { woken, changed, announcements, data }
     }
 
     /// Decides how long to sleep. What happens later and needs an earlier end, wakes us.
@@ -135,12 +163,14 @@ impl<N: Driven> Service<N> {
     }
 
     fn receive_announcements(&mut self) {
+        let mut heard = 0;
         for socket in self.discovery.sockets() {
             for _ in 0..TURN_ANNOUNCEMENTS {
                 match socket.recv_from(&mut self.buffer) {
                     Ok((len, from)) => {
                         let bytes = Bytes::copy_from_slice(self.buffer.get(..len).unwrap_or_default());
                         self.bursts.push(Burst::new(from, bytes, len));
+                        heard += 1;
                     }
                     Err(error) if is_idle(&error) => break,
                     Err(error) => {
@@ -151,8 +181,9 @@ impl<N: Driven> Service<N> {
                 }
             }
         }
-        // Events are looked at in `do_due`.
-        self.shared.hand_up(&mut self.bursts);
+        // Events are delivered after `do_due`.
+        let new = self.shared.hand_up(&mut self.bursts);
+        self.rest.handle_heard(Clock::now(), heard, new);
     }
 
     /// Receives in place of the receive thread.
@@ -168,31 +199,41 @@ impl<N: Driven> Service<N> {
         }
     }
 
-    fn check_interfaces(&mut self) {
+    /// Looks at the clock, and at the interfaces if they changed or were not looked at for long.
+    fn check(&mut self, changed: bool) {
         self.next_check = Clock::now() + self.check;
-        let changed = self.follow_interfaces().unwrap_or_else(|error| {
-            tracing::warn!(%error, "can not list the network interfaces");
-            false
-        });
+        self.unseen += 1;
+        let changed = match &self.watch {
+            Some(watch) if changed => watch.clear(),
+            Some(_) => self.unseen >= CHECKS_UNSEEN,
+            None => true,
+        };
+        let followed = changed && self.follow_interfaces();
         let mut core = self.shared.lock();
         let now = core.now();
         core.node.handle_clock(now, Clock::wall_clock());
-        if changed {
+        if followed {
             core.node.handle_interfaces(now, &self.interfaces);
         }
     }
 
-    fn follow_interfaces(&mut self) -> io::Result<bool> {
-        let interfaces = self.discovery.refresh()?;
-        if interfaces == self.interfaces {
-            return Ok(false);
-        }
+    /// Looks at the interfaces; true if they are others than before.
+    fn follow_interfaces(&mut self) -> bool {
+        self.unseen = 0;
+        let interfaces = match self.discovery.refresh() {
+            Ok(interfaces) if interfaces == self.interfaces => return false,
+            Ok(interfaces) => interfaces,
+            Err(error) => {
+                tracing::warn!(%error, "can not list the network interfaces");
+                return false;
+            }
+        };
         tracing::info!(?interfaces, "network interfaces changed");
         self.interfaces.clone_from(&interfaces);
         if let Some(outlets) = self.shared.sender.lock().outlets() {
             outlets.follow(interfaces, self.discovery.unicast());
         }
-        Ok(true)
+        true
     }
 }
 
@@ -210,3 +251,5 @@ const BUSY_PATROL: Duration = Duration::from_millis(3);
 /// After a delivery one looks after the receive thread for so long. Waking us takes it 1.5 microseconds, which a message in
 /// 50 ms can bear.
 const PATROL_AFTER: Duration = Duration::from_millis(50);
+/// Where the kernel tells of changes, one looks all the same each so many checks: at what could not be joined or bound then.
+const CHECKS_UNSEEN: u32 = 10;
