@@ -84,21 +84,46 @@ impl Framing {
     ///
     /// # Errors
     /// [`TooLong`] if its length does not fit the prefix.
-    pub fn encode(&self, len: usize) -> Result<(Bytes, Bytes), TooLong> {
-        let prefix = match self {
-            Self::Raw => Bytes::new(),
-            Self::Lines => return Ok((Bytes::new(), Bytes::from_static(b"\n"))),
-            Self::Delimiter(delimiter) => return Ok((Bytes::new(), delimiter.clone())),
-            Self::LengthPrefixed16 => {
-                let len = u16::try_from(len).map_err(|_| TooLong { limit: u16::MAX.into() })?;
-                Bytes::copy_from_slice(&len.to_be_bytes())
-            }
-            Self::LengthPrefixed32 => {
-                let len = u32::try_from(len).map_err(|_| TooLong { limit: usize::MAX })?;
-                Bytes::copy_from_slice(&len.to_be_bytes())
-            }
-        };
-        Ok((prefix, Bytes::new()))
+    pub fn encode(&self, len: usize) -> Result<Around<'_>, TooLong> {
+        let after = |after| Around { prefix: [0; 4], width: 0, after };
+        match self {
+            Self::Raw => Ok(after(b"")),
+            Self::Lines => Ok(after(b"\n")),
+            Self::Delimiter(delimiter) => Ok(after(delimiter)),
+            Self::LengthPrefixed16 => prefix(len, 2),
+            Self::LengthPrefixed32 => prefix(len, 4),
+        }
+    }
+}
+
+/// What stands around a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Around<'a> {
+    /// The length of the message, at the end of it.
+    prefix: [u8; 4],
+    width: usize,
+    after: &'a [u8],
+}
+
+impl Around<'_> {
+    /// What stands before it.
+    #[must_use]
+    pub fn before(&self) -> &[u8] {
+        self.prefix.get(self.prefix.len() - self.width..).unwrap_or_default()
+    }
+
+    /// What stands after it.
+    #[must_use]
+    pub const fn after(&self) -> &[u8] {
+        self.after
+    }
+}
+
+fn prefix(len: usize, width: usize) -> Result<Around<'static>, TooLong> {
+    let limit = usize::try_from((1_u64 << (8 * width)) - 1).unwrap_or(usize::MAX);
+    match u32::try_from(len) {
+        Ok(short) if len <= limit => Ok(Around { prefix: short.to_be_bytes(), width, after: b"" }),
+        _ => Err(TooLong { limit }),
     }
 }
 
@@ -230,8 +255,8 @@ mod tests {
     fn what_is_written_is_read_back() {
         let delimiter = Framing::Delimiter(Bytes::from_static(b"\0\0"));
         for framing in [Framing::Lines, Framing::LengthPrefixed16, Framing::LengthPrefixed32, delimiter] {
-            let (before, after) = framing.encode(3).expect("fits");
-            let written = [&before[..], b"abc", &after[..]].concat();
+            let around = framing.encode(3).expect("fits");
+            let written = [around.before(), b"abc", around.after()].concat();
             assert_eq!(decode(&framing, &written, 9).expect("fits"), ["abc"], "{framing:?}");
         }
         assert!(Framing::LengthPrefixed16.encode(65_536).is_err());

@@ -260,11 +260,12 @@ async fn exchange(hub: &Arc<Hub>, mut client: Client, lane: &Arc<Lane>) -> Strin
         Ok(response) => response.into_inner(),
         Err(status) => return format!("the stream failed: {}", status.message()),
     };
+    let mut settings = hub.settings_view();
     loop {
         match inbound.message().await {
             Ok(Some(request)) => {
                 if let Some(order) = hub.note(lane, request) {
-                    hub.obey(order).await;
+                    hub.obey(settings.now(), order).await;
                 }
             }
             Ok(None) => return "it ended the stream".to_owned(),
@@ -295,9 +296,11 @@ impl Stream for Outbound {
             self.was_empty = true;
             return Poll::Pending;
         };
-        if next.is_some() {
+        if let Some(sent) = &next {
             self.hub.counters.messages_forwarded.add(1);
-            self.hub.dispatch.has_room();
+            if sent.gave_room {
+                self.hub.dispatch.has_room();
+            }
         }
         Poll::Ready(next.map(InputStreamRequest::from))
     }

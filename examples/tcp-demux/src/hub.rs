@@ -3,7 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -162,18 +162,19 @@ impl Hub {
             self.counters.messages_malformed.add(1);
             return None;
         };
-        if let Audience::Client(client) = order.audience {
-            lane.replied_to(client);
+        if let Audience::Client(client) = order.audience
+            && lane.replied_to(client)
+        {
             self.dispatch.has_room();
         }
         Some(order)
     }
 
     /// Does what an upstream says, for the clients of all instances. Waits while another instance is slow.
-    pub(crate) async fn obey(&self, order: Order) {
-        let Some(glue) = self.glue.get() else { return self.carry_out(&order) };
+    pub(crate) async fn obey(&self, settings: &Settings, order: Order) {
+        let Some(glue) = self.glue.get() else { return self.carry_out(settings, &order) };
         match order.audience {
-            Audience::Client(client) if tag_of(client) == self.tag => self.carry_out(&order),
+            Audience::Client(client) if tag_of(client) == self.tag => self.carry_out(settings, &order),
             Audience::Client(client) => {
                 if glue.send(tag_of(client), order).await {
                     self.counters.instance_messages_sent.add(1);
@@ -182,7 +183,7 @@ impl Hub {
                 }
             }
             _ => {
-                self.carry_out(&order);
+                self.carry_out(settings, &order);
                 self.counters.instance_messages_sent.add(glue.send_to_all(order).await.into());
             }
         }
@@ -192,7 +193,7 @@ impl Hub {
     pub(crate) fn take_from_instance(&self, request: OutputStreamRequest) {
         self.counters.instance_messages_received.add(1);
         match Order::try_from(request) {
-            Ok(order) => self.carry_out(&order),
+            Ok(order) => self.carry_out(&self.settings(), &order),
             Err(_) => self.counters.messages_malformed.add(1),
         }
     }
@@ -207,7 +208,7 @@ impl Hub {
     }
 
     /// Does it for the sockets of this instance.
-    pub(crate) fn carry_out(&self, order: &Order) {
+    pub(crate) fn carry_out(&self, settings: &Settings, order: &Order) {
         let directory = self.directory();
         let sockets: Vec<Arc<Socket>> = match &order.audience {
             Audience::Client(client) => {
@@ -216,7 +217,7 @@ impl Hub {
                 };
                 let socket = Arc::clone(socket);
                 drop(directory);
-                return self.carry_out_for(&socket, order);
+                return self.carry_out_for(settings, &socket, order);
             }
             Audience::Group(group) => directory.members(group).cloned().collect(),
             Audience::All => directory.all().cloned().collect(),
@@ -225,12 +226,12 @@ impl Hub {
         };
         drop(directory);
         self.counters.broadcasts.add(1);
-        sockets.iter().for_each(|socket| self.carry_out_for(socket, order));
+        sockets.iter().for_each(|socket| self.carry_out_for(settings, socket, order));
     }
 
-    fn carry_out_for(&self, socket: &Socket, order: &Order) {
+    fn carry_out_for(&self, settings: &Settings, socket: &Socket, order: &Order) {
         if !order.payload.is_empty() {
-            self.send(socket, &order.payload);
+            self.send(settings, socket, &order.payload);
         }
         match &order.action {
             Some(Action::Close) => socket.close(Reason::ClosedByUpstream),
@@ -243,8 +244,7 @@ impl Hub {
         }
     }
 
-    pub(crate) fn send(&self, socket: &Socket, payload: &Bytes) {
-        let settings = self.settings();
+    fn send(&self, settings: &Settings, socket: &Socket, payload: &Bytes) {
         if socket.send(payload, self.now_ms(), settings.max_queue_bytes).is_ok() {
             return self.counters.messages_delivered.add(1);
         }
@@ -295,15 +295,15 @@ impl Hub {
     /// Ends sockets whose time is over.
     pub(crate) fn sweep(&self) {
         let (settings, now) = (self.settings(), self.now_ms());
-        let since = |at: &AtomicU64| u128::from(now.saturating_sub(at.load(Ordering::Relaxed)));
+        let since = |at: u64| u128::from(now.saturating_sub(at));
         for socket in self.directory().all() {
-            let (quiet, waits) = (since(&socket.active_ms), socket.outbox.bytes() > 0);
-            if waits
-                && !settings.write_timeout.is_zero()
-                && since(&socket.written_ms) >= settings.write_timeout.as_millis()
+            let (quiet, waits) =
+                (since(socket.active_ms.load(Ordering::Relaxed)), socket.outbox.waits_since().map(since));
+            if !settings.write_timeout.is_zero()
+                && waits.is_some_and(|waits| waits >= settings.write_timeout.as_millis())
             {
                 self.counters.sockets_slow.add(socket.cut(Reason::WriteTimeout).into());
-            } else if !waits
+            } else if waits.is_none()
                 && socket.is_half_closed.load(Ordering::Relaxed)
                 && quiet >= settings.half_closed_timeout.as_millis()
             {

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, TryAcquireError, watch};
 use uuid::Uuid;
 
 use crate::socket::{Reason, Socket};
@@ -49,13 +50,13 @@ pub(crate) struct Forward {
     pub(crate) socket: Arc<Socket>,
     pub(crate) what: What,
     pub(crate) redelivered: bool,
-    /// Held until the message is settled.
-    room: Option<OwnedSemaphorePermit>,
+    /// Its share of the window of the lane that it is on, until it is settled.
+    room: u32,
 }
 
 impl Forward {
     pub(crate) fn new(socket: &Arc<Socket>, what: What) -> Self {
-        Self { socket: Arc::clone(socket), what, redelivered: false, room: None }
+        Self { socket: Arc::clone(socket), what, redelivered: false, room: 0 }
     }
 
     /// Its share of a lane's window of `window` bytes.
@@ -73,6 +74,8 @@ pub(crate) struct Sent {
     pub(crate) what: What,
     pub(crate) sequence: u64,
     pub(crate) redelivered: bool,
+    /// The lane has room again, as this and others are settled.
+    pub(crate) gave_room: bool,
 }
 
 /// How far it is with a lane. There is no way back.
@@ -111,7 +114,10 @@ pub(crate) struct Lane {
     pub(crate) upstream: Uuid,
     pub(crate) config: LaneConfig,
     state: Mutex<State>,
-    room: Arc<Semaphore>,
+    /// What the reader has taken out of the queue, all at once: who pushes then is seldom in its way. Locked before `state`.
+    taken: Mutex<Taken>,
+    /// Permits are bytes of the window.
+    room: Semaphore,
     phase: watch::Sender<Phase>,
     /// Sockets that stick to it.
     stuck: Mutex<BTreeMap<Uuid, Arc<Socket>>>,
@@ -127,13 +133,21 @@ struct State {
     settled: Option<Waker>,
 }
 
+#[derive(Debug, Default)]
+struct Taken {
+    messages: VecDeque<Forward>,
+    /// Of those that are settled, as they are sent: given back together.
+    room: usize,
+}
+
 impl Lane {
     pub(crate) fn new(upstream: Uuid, config: LaneConfig) -> Arc<Self> {
         Arc::new(Self {
             upstream,
             config,
             state: Mutex::default(),
-            room: Arc::new(Semaphore::new(config.window as usize)),
+            taken: Mutex::default(),
+            room: Semaphore::new(config.window as usize),
             phase: watch::Sender::new(Phase::Open),
             stuck: Mutex::default(),
             forwarded: AtomicU64::new(0),
@@ -142,23 +156,24 @@ impl Lane {
 
     /// Takes a message in if there is room for it now.
     pub(crate) fn try_push(&self, mut forward: Forward) -> Result<(), Refused> {
-        match Arc::clone(&self.room).try_acquire_many_owned(forward.cost(self.config.window)) {
-            Ok(room) => {
-                forward.room = Some(room);
-                self.put(forward)
-            }
-            Err(tokio::sync::TryAcquireError::NoPermits) => Err(Refused::Full(forward)),
-            Err(tokio::sync::TryAcquireError::Closed) => Err(Refused::Closed(forward)),
+        let cost = forward.cost(self.config.window);
+        match self.room.try_acquire_many(cost) {
+            Ok(room) => room.forget(),
+            Err(TryAcquireError::NoPermits) => return Err(Refused::Full(forward)),
+            Err(TryAcquireError::Closed) => return Err(Refused::Closed(forward)),
         }
+        forward.room = cost;
+        self.put(forward)
     }
 
     /// Waits for room, in the order of those who ask, and takes a message in.
     pub(crate) async fn push(&self, mut forward: Forward) -> Result<(), Refused> {
         let cost = forward.cost(self.config.window);
-        match Arc::clone(&self.room).acquire_many_owned(cost).await {
-            Ok(room) => forward.room = Some(room),
+        match self.room.acquire_many(cost).await {
+            Ok(room) => room.forget(),
             Err(_) => return Err(Refused::Closed(forward)),
         }
+        forward.room = cost;
         self.put(forward)
     }
 
@@ -178,44 +193,70 @@ impl Lane {
 
     /// Takes out the next message to send. `None`: no more will come. There is one reader.
     pub(crate) fn poll_next(&self, context: &Context<'_>) -> Poll<Option<Sent>> {
-        let mut state = self.lock();
-        if state.closed {
+        let mut taken = self.lock_taken();
+        if taken.messages.is_empty() && !self.take_queue(&mut taken, context) {
+            return Poll::Pending;
+        }
+        if self.is_closed() {
             return Poll::Ready(None);
         }
-        let Some(forward) = state.queue.pop_front() else {
-            state.reader = Some(context.waker().clone());
-            return Poll::Pending;
-        };
-        self.forwarded.fetch_add(1, Ordering::Relaxed);
+        let Some(forward) = taken.messages.pop_front() else { return Poll::Pending };
+        // Only the reader counts.
+        self.forwarded.store(self.forwarded.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let (client, peer, redelivered) = (forward.socket.id, forward.socket.peer, forward.redelivered);
         if self.config.confirm == Confirm::Sent {
-            let Forward { socket, what, redelivered, .. } = forward;
-            return Poll::Ready(Some(sent(&socket, what, 0, redelivered)));
+            taken.room += forward.room as usize;
+            let gave_room = taken.messages.is_empty() || taken.room >= ROOM_AT_ONCE;
+            if gave_room {
+                self.room.add_permits(mem::take(&mut taken.room));
+            }
+            return Poll::Ready(Some(Sent { client, peer, what: forward.what, sequence: 0, redelivered, gave_room }));
         }
         let sequence = next_sequence();
-        let sent = sent(&forward.socket, forward.what.clone(), sequence, forward.redelivered);
-        state.in_flight.push_back((sequence, forward));
+        let sent = Sent { client, peer, what: forward.what.clone(), sequence, redelivered, gave_room: false };
+        self.lock().in_flight.push_back((sequence, forward));
         Poll::Ready(Some(sent))
+    }
+
+    /// Takes all that there is out of the queue. If that is nothing, the reader is woken when there is.
+    fn take_queue(&self, taken: &mut Taken, context: &Context<'_>) -> bool {
+        let mut state = self.lock();
+        mem::swap(&mut taken.messages, &mut state.queue);
+        let is_over = state.closed || !taken.messages.is_empty();
+        if !is_over {
+            state.reader = Some(context.waker().clone());
+        }
+        is_over
     }
 
     /// The upstream has processed all up to `sequence`.
     pub(crate) fn acknowledge(&self, sequence: u64) {
         let mut state = self.lock();
-        while state.in_flight.front().is_some_and(|(number, _)| *number <= sequence) {
+        let mut room = 0;
+        while let Some((number, forward)) = state.in_flight.front()
+            && *number <= sequence
+        {
+            room += forward.room as usize;
             state.in_flight.pop_front();
         }
+        self.room.add_permits(room);
         state.wake_if_settled();
     }
 
     /// The upstream has sent something to a client: with [`Confirm::Reply`] that settles the client's oldest message.
-    pub(crate) fn replied_to(&self, client: Uuid) {
+    /// Returns whether there is room again.
+    pub(crate) fn replied_to(&self, client: Uuid) -> bool {
         if self.config.confirm != Confirm::Reply {
-            return;
+            return false;
         }
         let mut state = self.lock();
-        if let Some(at) = state.in_flight.iter().position(|(_, forward)| forward.socket.id == client) {
-            state.in_flight.remove(at);
+        let at = state.in_flight.iter().position(|(_, forward)| forward.socket.id == client);
+        let settled = at.and_then(|at| state.in_flight.remove(at));
+        if let Some((_, forward)) = &settled {
+            self.room.add_permits(forward.room as usize);
         }
         state.wake_if_settled();
+        settled.is_some()
     }
 
     /// Takes no more in, and gives no more out.
@@ -251,14 +292,14 @@ impl Lane {
 
     /// What is not settled, in the order in which it came, once the lane is closed.
     pub(crate) fn leftovers(&self) -> Vec<Forward> {
-        let mut state = self.lock();
-        let in_flight = std::mem::take(&mut state.in_flight).into_iter().map(|(_, mut forward)| {
+        let (mut taken, mut state) = (self.lock_taken(), self.lock());
+        let in_flight = mem::take(&mut state.in_flight).into_iter().map(|(_, mut forward)| {
             forward.redelivered = true;
             forward
         });
         let mut all: Vec<_> = in_flight.collect();
-        all.extend(std::mem::take(&mut state.queue));
-        all.iter_mut().for_each(|forward| forward.room = None);
+        all.extend(mem::take(&mut taken.messages));
+        all.extend(mem::take(&mut state.queue));
         all
     }
 
@@ -278,13 +319,13 @@ impl Lane {
     }
 
     fn advance(&self, to: Phase) {
-        self.phase.send_if_modified(|phase| std::mem::replace(phase, (*phase).max(to)) < to);
+        self.phase.send_if_modified(|phase| mem::replace(phase, (*phase).max(to)) < to);
     }
 
     /// Messages that wait or are not settled.
     pub(crate) fn outstanding(&self) -> usize {
-        let state = self.lock();
-        state.queue.len() + state.in_flight.len()
+        let (taken, state) = (self.lock_taken(), self.lock());
+        taken.messages.len() + state.queue.len() + state.in_flight.len()
     }
 
     pub(crate) fn stick(&self, socket: &Arc<Socket>) {
@@ -317,6 +358,10 @@ impl Lane {
         self.room.available_permits() > MESSAGE_OVERHEAD_BYTES as usize
     }
 
+    fn lock_taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -338,15 +383,14 @@ impl fmt::Debug for Lane {
     }
 }
 
-fn sent(socket: &Socket, what: What, sequence: u64, redelivered: bool) -> Sent {
-    Sent { client: socket.id, peer: socket.peer, what, sequence, redelivered }
-}
-
 /// Increases over all lanes, so that a late acknowledgement of an upstream's life before settles nothing.
 fn next_sequence() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
+
+/// Bytes of a window that are given back together: few enough that who waits for room does not wait for long.
+const ROOM_AT_ONCE: usize = 16 << 10;
 
 /// What a message costs beside its payload: about what it takes in memory.
 pub(crate) const MESSAGE_OVERHEAD_BYTES: u32 = 128;

@@ -32,7 +32,7 @@ pub mod wire;
 
 pub use demux::{Config, Demux, Listen, Management, StartError};
 pub use distribution::Distribution;
-pub use framing::{Framing, TooLong};
+pub use framing::{Around, Framing, TooLong};
 pub use glue::GlueError;
 pub use lane::Confirm;
 pub use limits::Limits;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -64,13 +65,11 @@ pub(crate) struct Socket {
     pub(crate) peer: SocketAddr,
     pub(crate) since: SystemTime,
     pub(crate) framing: Arc<Framing>,
-    pub(crate) outbox: Outbox,
+    pub(crate) outbox: OwnLine<Outbox>,
     /// Who puts a message of the socket on a lane holds this meanwhile.
     pub(crate) turn: tokio::sync::Mutex<Turn>,
     /// When something was sent or received last, in milliseconds of [`Hub::now_ms`].
     pub(crate) active_ms: AtomicU64,
-    /// When something was written last, or began to wait for that.
-    pub(crate) written_ms: AtomicU64,
     pub(crate) received: AtomicU64,
     pub(crate) delivered: AtomicU64,
     /// The client sends no more.
@@ -80,6 +79,18 @@ pub(crate) struct Socket {
     ended: Notify,
 }
 
+/// What other threads write to than those that write to what is beside it.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct OwnLine<T>(T);
+
+impl<T> Deref for OwnLine<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 impl Socket {
     pub(crate) fn new(id: Uuid, peer: SocketAddr, framing: Arc<Framing>, now_ms: u64) -> Arc<Self> {
         Arc::new(Self {
@@ -87,10 +98,9 @@ impl Socket {
             peer,
             since: SystemTime::now(),
             framing,
-            outbox: Outbox::default(),
+            outbox: OwnLine::default(),
             turn: tokio::sync::Mutex::default(),
             active_ms: AtomicU64::new(now_ms),
-            written_ms: AtomicU64::new(now_ms),
             received: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             is_half_closed: AtomicBool::new(false),
@@ -102,17 +112,21 @@ impl Socket {
 
     /// Puts a message in line to be written.
     pub(crate) fn send(&self, payload: &Bytes, now_ms: u64, limit: usize) -> Result<(), Full> {
-        let Ok((before, after)) = self.framing.encode(payload.len()) else {
+        let Ok(around) = self.framing.encode(payload.len()) else {
             // A length that the framing can not tell would end the client's understanding of the stream.
             return Err(Full);
         };
-        if self.outbox.bytes() == 0 {
-            self.written_ms.store(now_ms, Ordering::Relaxed);
-        }
-        self.outbox.put([before, payload.clone(), after], limit)?;
+        self.outbox.put(&around, payload, now_ms, limit)?;
         self.delivered.fetch_add(1, Ordering::Relaxed);
-        self.active_ms.store(now_ms, Ordering::Relaxed);
+        self.note_activity(now_ms);
         Ok(())
+    }
+
+    fn note_activity(&self, now_ms: u64) {
+        // Who sends and who is sent to are on two threads, and mostly in the same millisecond.
+        if self.active_ms.load(Ordering::Relaxed) != now_ms {
+            self.active_ms.store(now_ms, Ordering::Relaxed);
+        }
     }
 
     /// Closes it when all that waits is written.
@@ -194,7 +208,7 @@ async fn read(hub: &Hub, socket: &Arc<Socket>, reader: impl AsyncRead) {
                 Ok(0) => break,
                 Ok(len) => {
                     hub.counters.bytes_received.add(len);
-                    socket.active_ms.store(hub.now_ms(), Ordering::Relaxed);
+                    socket.note_activity(hub.now_ms());
                 }
                 Err(error) => return hub.end(socket, &error),
             },
@@ -245,8 +259,7 @@ async fn write(hub: &Hub, socket: &Socket, writer: impl AsyncWrite) {
                 Err(error) => return hub.end(socket, &error),
             };
             hub.counters.bytes_sent.add(len);
-            socket.outbox.written(len);
-            socket.written_ms.store(hub.now_ms(), Ordering::Relaxed);
+            socket.outbox.written(len, hub.now_ms());
             rest = rest.get(len..).unwrap_or_default();
         }
     }

@@ -130,7 +130,7 @@ impl Glue {
         match lane {
             Some(lane) => {
                 if let Some(order) = hub.note(&lane, request) {
-                    hub.carry_out(&order);
+                    hub.carry_out(&hub.settings(), &order);
                 }
             }
             None => hub.take_from_instance(request),

@@ -114,7 +114,6 @@ async fn settle(hub: &Hub, lane: &Lane, presence: &mut watch::Receiver<Presence>
 async fn feed(hub: Arc<Hub>, lane: Arc<Lane>, publisher: Publisher) {
     while let Some(sent) = poll_fn(|context| lane.poll_next(context)).await {
         hub.counters.messages_forwarded.add(1);
-        hub.dispatch.has_room();
         // It lives until it is acknowledged: a lane's window bounds how much of it there is.
         if publisher.publish(Duration::MAX, &InputStreamRequest::from(sent).encode_to_vec()).await.is_err() {
             lane.fail();

@@ -111,7 +111,7 @@ async fn order(hub: &Hub, id: Uuid, payload: Bytes, action: Option<Action>) -> R
     if !is_here && !is_elsewhere {
         return Err(unknown(hub, id));
     }
-    hub.obey(Order { audience: Audience::Client(id), payload, action }).await;
+    hub.obey(&hub.settings(), Order { audience: Audience::Client(id), payload, action }).await;
     // Another instance may not have it any more, and does not tell.
     Ok(if is_here { StatusCode::NO_CONTENT } else { StatusCode::ACCEPTED })
 }
@@ -149,7 +149,7 @@ pub(super) async fn send_to_many(
             ));
         }
     };
-    hub.obey(Order { audience, payload, action: None }).await;
+    hub.obey(&hub.settings(), Order { audience, payload, action: None }).await;
     Ok(StatusCode::ACCEPTED)
 }
 
