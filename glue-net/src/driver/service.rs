@@ -15,7 +15,7 @@ use rustix::thread::set_current_timer_slack;
 use super::burst::Burst;
 use super::discovery::Discovery;
 use super::duty::try_lock;
-use super::rest::Rest;
+use super::rest::{FLOOD, Rest};
 use super::shared::{Core, PATROL, Shared};
 use super::socket::{DataSocket, is_idle};
 use super::stats::count;
@@ -204,7 +204,11 @@ impl<N: Driven> Service<N> {
         self.next_check = Clock::now() + self.check;
         self.unseen += 1;
         let changed = match &self.watch {
-            Some(watch) if changed => watch.clear(),
+            Some(watch) if changed => watch.clear().unwrap_or_else(|error| {
+                tracing::warn!(%error, "the kernel tells no more of changes of the interfaces: they are looked at regularly");
+                self.watch = None;
+                true
+            }),
             Some(_) => self.unseen >= CHECKS_UNSEEN,
             None => true,
         };
@@ -245,7 +249,7 @@ fn timespec(duration: Duration) -> Timespec {
 /// The longest datagram; an announcement has 500 bytes.
 const ANNOUNCEMENT_BYTES: usize = 65_536;
 /// Announcements taken from a socket before timers are looked at again.
-const TURN_ANNOUNCEMENTS: usize = 32;
+const TURN_ANNOUNCEMENTS: usize = FLOOD;
 /// The delay of an ack, which is the timer that is set most often, and the slack that it has.
 const BUSY_PATROL: Duration = Duration::from_millis(3);
 /// After a delivery one looks after the receive thread for so long. Waking us takes it 1.5 microseconds, which a message in

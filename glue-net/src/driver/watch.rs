@@ -23,14 +23,14 @@ impl Watch {
     }
 
     /// Forgets what was heard; true if that was anything. More than fits into the socket is a change too.
-    pub(super) fn clear(&self) -> bool {
+    pub(super) fn clear(&self) -> io::Result<bool> {
         let mut heard = false;
         loop {
             // Shorter than any notice; the rest of each is dropped.
             match recv(&self.0, &mut [0; 16], RecvFlags::empty()) {
-                Ok(_) => heard = true,
-                Err(Errno::AGAIN) => return heard,
-                Err(_) => return true,
+                Ok(_) | Err(Errno::NOBUFS) => heard = true,
+                Err(Errno::AGAIN) => return Ok(heard),
+                Err(error) => return Err(error.into()),
             }
         }
     }
