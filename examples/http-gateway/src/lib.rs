@@ -12,6 +12,7 @@ mod hello;
 mod launch;
 mod link;
 mod outgoing;
+mod pem;
 mod relay;
 mod router;
 mod stream;
@@ -26,6 +27,7 @@ pub use announcement::Announcement;
 pub use body::{BodyError, Incoming};
 pub use hello::Hello;
 pub use launch::{LaunchError, Launched};
+pub use pem::PemError;
 pub use relay::{RelayConfig, RelayError};
 pub use router::{
     Admin, Listening, ResponseBody, Router, RouterConfig, RouterError, Server, Strategy, TlsError, TlsFiles,

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::pem::{self, PemError};
 
 /// The authorities by which servers behind an agent are known. Servers must have a certificate of one of them that is for the host
 /// of their target; there is no way around it.
@@ -25,13 +26,8 @@ pub struct Roots {
 #[non_exhaustive]
 pub enum RootsError {
     /// A file can not be read, or has no certificate in it.
-    #[error("{path}: {reason}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    #[error(transparent)]
+    File(#[from] PemError),
     /// The system has none.
     #[error("the system has no certificates of authorities ({0}): install ca-certificates, or name a file")]
     System(String),
@@ -59,10 +55,8 @@ impl Roots {
     /// # Errors
     /// [`RootsError::File`] if it can not be read or has none in it.
     pub fn of_file(path: &Path) -> Result<Self, RootsError> {
-        let refuse = |reason: String| RootsError::File { path: path.to_owned(), reason };
-        let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let certificates = certificates.map_err(|error| refuse(error.to_string()))?;
-        Self::new(certificates).ok_or_else(|| refuse("there is no certificate in it".to_owned()))?
+        let none = || PemError { path: path.to_owned(), reason: "no certificate in it can be used".to_owned() };
+        Self::new(pem::certificates(path)?).ok_or_else(none)?
     }
 
     /// `None`: there are none.

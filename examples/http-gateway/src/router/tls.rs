@@ -6,9 +6,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+
+use crate::pem::{self, PemError};
 
 /// Where a certificate chain and its key are, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,13 +24,8 @@ pub struct TlsFiles {
 #[non_exhaustive]
 pub enum TlsError {
     /// A file can not be read, or has not what it should.
-    #[error("{path}: {reason}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
+    #[error(transparent)]
+    File(#[from] PemError),
     /// Key and certificate do not fit, or are of a kind that is not served.
     #[error("the certificate and its key: {0}")]
     Unfit(#[from] rustls::Error),
@@ -84,13 +79,7 @@ impl Tls {
 }
 
 fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    let refuse = |path: &PathBuf, reason: String| TlsError::File { path: path.clone(), reason };
-    let chain = CertificateDer::pem_file_iter(&files.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|error| refuse(&files.cert, error.to_string()))?;
-    if chain.is_empty() {
-        return Err(refuse(&files.cert, "there is no certificate in it".to_owned()));
-    }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| refuse(&files.key, error.to_string()))?;
+    let (chain, key) = (pem::certificates(&files.cert)?, pem::key(&files.key)?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
