@@ -30,6 +30,17 @@ fn a_subscription_begins_where_its_publisher_says() {
     assert!(proof::run(&text.parse().expect("a scenario")).delivered > 0);
 }
 
+/// One that was started again met caches in a partition, and not the publisher of what they had a part of.
+#[test]
+fn who_has_not_met_a_publisher_takes_it_for_gone() {
+    let text =
+        "scenario nodes 7 seed 9121 for 72900ms; link latency 1ms; link loss 0.5; set caches 1; set interval_ms 971;
+        set private 1; at 16150ms for 4125ms freeze 6; at 40460ms for 2950ms loss 0.5 from 4 to 5;
+        at 43210ms for 8820ms latency 300ms; at 48360ms for 7440ms freeze 6; at 62550ms for 2730ms storm 4;
+        at 66430ms for 2795ms partition halves";
+    assert!(proof::run(&text.parse().expect("a scenario")).missed > 0);
+}
+
 /// Behind each of two the mapping of ports changed, and changed back while they knew each other by the other ports alone.
 #[test]
 fn two_that_lose_each_others_ports_at_once_find_each_other() {

@@ -311,12 +311,13 @@ impl Proof {
     }
 
     /// Nothing is missing but what has expired, what a life owes that has ended, and what was published before its publisher knew of the
-    /// reader, of which a cache had a part.
+    /// reader, of which a cache had a part. A reader that has not met that publisher takes it for gone.
     fn miss(&mut self, index: usize, gap: &Gap) {
         let of = (gap.source.endpoint_id, u32::try_from(gap.source.incarnation.0 - 1).expect("small"));
         let is_excused = gap.reason == GapReason::Expired
             || self.ended.contains(&of)
-            || (gap.reason == GapReason::NotKept && self.is_unpromised(index, of, gap));
+            || (matches!(gap.reason, GapReason::NotKept | GapReason::PublisherGone)
+                && self.is_unpromised(index, of, gap));
         assert!(is_excused, "{gap:?} at {index}: neither expired nor of the dead");
         self.books.miss((index, self.members[index].life), self.world.now(), gap);
     }
