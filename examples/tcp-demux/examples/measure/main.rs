@@ -3,7 +3,7 @@
 //! ```sh
 //! cargo build --release -p tcp-demux --bins --examples
 //! target/release/examples/measure idle
-//! target/release/examples/measure latency 100 3      # messages a second on each socket, rounds
+//! target/release/examples/measure latency 100 5      # messages a second on each socket, rounds
 //! target/release/examples/measure throughput
 //! ```
 //!
@@ -42,7 +42,7 @@ async fn main() -> Result<()> {
     let what = std::env::args().nth(1).unwrap_or_default();
     match what.as_str() {
         "idle" => idle().await,
-        "latency" => latency(number(2, 100)?, number(3, 3)?).await,
+        "latency" => latency(number(2, 100)?, number(3, 5)?).await,
         "echo" => echo().await,
         "throughput" => throughput().await,
         _ => Err("expected idle, latency or throughput".into()),
@@ -148,29 +148,38 @@ async fn latency(rate: u32, rounds: u32) -> Result<()> {
     let (demux, server) = pair("raw")?;
     let mut program = Command::new(std::env::current_exe()?);
     let bare = Process::spawn(program.arg("echo"))?;
+    let (mut of_echo, mut of_us) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
-        let to_echo = costs(&[("echo", &bare)], socket_latencies(bare.address, rate)).await?;
+        let (to_echo, p99) = costs(&[("echo", &bare)], socket_latencies(bare.address, rate)).await?;
+        of_echo.push(p99);
         let programs = [("tcp-demux", &demux), ("server", &server)];
-        let to_us = costs(&programs, socket_latencies(demux.address, rate)).await?;
+        let (to_us, p99) = costs(&programs, socket_latencies(demux.address, rate)).await?;
+        of_us.push(p99);
         println!("round {round}: to a TCP echo {to_echo}\n         to tcp-demux   {to_us}");
     }
+    let [of_echo, of_us] = [of_echo, of_us].map(|p99s| median(p99s) as f64 / 1_000.0);
+    println!("medians of p99: to a TCP echo {of_echo:.2} ms, to tcp-demux {of_us:.2} ms: {:+.2}", of_us - of_echo);
     Ok(())
 }
 
-/// Percentiles of the latencies, and the processor time that each program took for a message.
-async fn costs(programs: &[(&str, &Process)], measured: impl Future<Output = Result<Vec<u64>>>) -> Result<String> {
+/// Percentiles of the latencies, and the processor time that each program took for a message; and the p99 in microseconds.
+async fn costs(
+    programs: &[(&str, &Process)],
+    measured: impl Future<Output = Result<Vec<u64>>>,
+) -> Result<(String, u64)> {
     let all = || -> Result<Vec<Duration>> {
         let programs = programs.iter().map(|(_, program)| program.processor_time());
         std::iter::once(processor_time("self")).chain(programs).collect()
     };
     let before = all()?;
-    let latencies = measured.await?;
+    let mut latencies = measured.await?;
     let messages = u32::try_from(latencies.len())?;
     let names = std::iter::once("this program").chain(programs.iter().map(|(name, _)| *name));
     let used = names.zip(all()?.into_iter().zip(before));
     let used: Vec<_> =
         used.map(|(name, (after, before))| format!("{name} {:.2?}", (after - before) / messages)).collect();
-    Ok(format!("{}; a message: {}", percentiles(latencies), used.join(", ")))
+    latencies.sort_unstable();
+    Ok((format!("{}; a message: {}", percentiles(&latencies), used.join(", ")), part(&latencies, 990)))
 }
 
 /// Sends everything back.
@@ -196,10 +205,13 @@ async fn socket_latencies(address: SocketAddr, rate: u32) -> Result<Vec<u64>> {
     Ok(tokio::task::spawn_blocking(move || load.run()).await??)
 }
 
-fn percentiles(mut all: Vec<u64>) -> String {
-    all.sort_unstable();
-    let at = |part: usize| all.get(all.len() * part / 1_000).copied().unwrap_or_default() as f64 / 1_000.0;
-    format!("p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms ({} messages)", at(500), at(990), at(999), all.len())
+fn percentiles(sorted: &[u64]) -> String {
+    let at = |of_thousand| part(sorted, of_thousand) as f64 / 1_000.0;
+    format!("p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms ({} messages)", at(500), at(990), at(999), sorted.len())
+}
+
+fn part(sorted: &[u64], of_thousand: usize) -> u64 {
+    sorted.get(sorted.len() * of_thousand / 1_000).copied().unwrap_or_default()
 }
 
 async fn throughput() -> Result<()> {
