@@ -103,19 +103,19 @@ impl Outbox {
         if queue.is_empty() {
             return queue.closing.then_some(None);
         }
-        let first = queue.pop();
-        if queue.is_empty() || first.len() >= most {
-            return Some(Some(first));
-        }
-        let mut taken = Vec::from(first);
-        while taken.len() < most && !queue.is_empty() {
-            taken.extend_from_slice(&queue.pop());
+        let mut taken = queue.pop();
+        if taken.len() < most && !queue.is_empty() {
+            let mut several = Vec::from(taken);
+            while several.len() < most && !queue.is_empty() {
+                several.extend_from_slice(&queue.pop());
+            }
+            taken = several.into();
         }
         if queue.chunks.is_empty() && queue.chunks.capacity() > KEPT_CHUNKS {
             // An idle socket holds little memory for what it once had to write.
             queue.chunks = VecDeque::new();
         }
-        Some(Some(taken.into()))
+        Some(Some(taken))
     }
 
     /// So many bytes of what was taken are written.
