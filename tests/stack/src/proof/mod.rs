@@ -264,25 +264,33 @@ impl Proof {
         for member in &self.members {
             crate::assert_within(&self.world.node(member.node).map(Engine::memory).unwrap_or_default());
         }
-        let told = std::mem::take(&mut *self.told.borrow_mut());
-        for (node, event) in told {
-            match event {
-                Event::Delivery(mut delivery) => {
-                    let local = self.world.local_now(node);
-                    while let Some(item) = delivery.batch.next(local) {
-                        self.take(node.index(), item);
-                    }
-                    if let Some(peer) = delivery.batch.from() {
-                        self.world.call(node, |engine, _| engine.handle_taken(peer, delivery.batch.bytes()));
-                    }
-                }
-                Event::Call(event) => self.calls.follow(&mut self.world, node, event, &mut self.tamper),
-                Event::Discovery(event) => self.presence.peer(node.index(), &event),
-                Event::Topics(glue_topics::Event::Token(event)) => {
-                    self.tamper.token(event).into_iter().for_each(|event| self.presence.token(node.index(), &event));
-                }
-                _ => {}
+        // Giving back may have more told, which is to be read before somebody crashes.
+        loop {
+            let told = std::mem::take(&mut *self.told.borrow_mut());
+            if told.is_empty() {
+                return;
             }
+            told.into_iter().for_each(|(node, event)| self.read(node, event));
+        }
+    }
+
+    fn read(&mut self, node: NodeId, event: Event) {
+        match event {
+            Event::Delivery(mut delivery) => {
+                let local = self.world.local_now(node);
+                while let Some(item) = delivery.batch.next(local) {
+                    self.take(node.index(), item);
+                }
+                if let Some(peer) = delivery.batch.from() {
+                    self.world.call(node, |engine, _| engine.handle_taken(peer, delivery.batch.bytes()));
+                }
+            }
+            Event::Call(event) => self.calls.follow(&mut self.world, node, event, &mut self.tamper),
+            Event::Discovery(event) => self.presence.peer(node.index(), &event),
+            Event::Topics(glue_topics::Event::Token(event)) => {
+                self.tamper.token(event).into_iter().for_each(|event| self.presence.token(node.index(), &event));
+            }
+            _ => {}
         }
     }
 
