@@ -38,7 +38,7 @@ impl Rest {
             *self = Self { begun: now, ..Self::default() };
         }
         // In a flood the socket would be full before the rest is over, of what is for nobody.
-        if self.settled && count < FLOOD {
+        if self.settled && count < TURN_ANNOUNCEMENTS {
             self.until = now + REST;
         }
     }
@@ -47,9 +47,9 @@ impl Rest {
 const SECOND: Duration = Duration::from_secs(1);
 /// So many a second, copies over several interfaces included, are worth gathering: three for each rest.
 const MANY: usize = 20;
-/// As many as are taken from a socket in one turn. A group of 400 has as many in a rest, heard over two interfaces, and rests after the
-/// next few then.
-pub(super) const FLOOD: usize = 32;
+/// Announcements taken from a socket in one turn, before timers are looked at again. As many are a flood; a group of 400 has as many in a
+/// rest, heard over two interfaces, and rests after the next few then.
+pub(super) const TURN_ANNOUNCEMENTS: usize = 32;
 /// A newcomer to a large group is found so much later, at most.
 const REST: Duration = Duration::from_millis(150);
 
@@ -82,7 +82,7 @@ mod tests {
         let mut rest = Rest::default();
         rests(&mut rest, 20, |_| false);
         let now = Instant::from_nanos(12_990_000_000);
-        rest.handle_heard(now, FLOOD, false);
+        rest.handle_heard(now, TURN_ANNOUNCEMENTS, false);
         assert_eq!(rest.until(now), Some(now + REST - Duration::from_millis(10)), "of the one before");
     }
 

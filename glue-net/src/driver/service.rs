@@ -15,7 +15,7 @@ use rustix::thread::set_current_timer_slack;
 use super::burst::Burst;
 use super::discovery::Discovery;
 use super::duty::try_lock;
-use super::rest::{FLOOD, Rest};
+use super::rest::{Rest, TURN_ANNOUNCEMENTS};
 use super::shared::{Core, PATROL, Shared};
 use super::socket::{DataSocket, is_idle};
 use super::stats::count;
@@ -248,8 +248,6 @@ fn timespec(duration: Duration) -> Timespec {
 
 /// The longest datagram; an announcement has 500 bytes.
 const ANNOUNCEMENT_BYTES: usize = 65_536;
-/// Announcements taken from a socket before timers are looked at again.
-const TURN_ANNOUNCEMENTS: usize = FLOOD;
 /// The delay of an ack, which is the timer that is set most often, and the slack that it has.
 const BUSY_PATROL: Duration = Duration::from_millis(3);
 /// After a delivery one looks after the receive thread for so long. Waking us takes it 1.5 microseconds, which a message in

@@ -55,7 +55,7 @@ impl Roots {
     /// # Errors
     /// [`RootsError::File`] if it can not be read or has none in it.
     pub fn of_file(path: &Path) -> Result<Self, RootsError> {
-        let none = || PemError { path: path.to_owned(), reason: "no certificate in it can be used".to_owned() };
+        let none = || PemError::new(path, "no certificate in it can be used");
         Self::new(pem::certificates(path)?).ok_or_else(none)?
     }
 
