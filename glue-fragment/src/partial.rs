@@ -106,9 +106,9 @@ impl Partial {
     fn extend(&mut self, offset: usize, piece: &Bytes) {
         let Some(fresh) = piece.get(self.front.len() - offset..) else { return };
         if self.front.capacity() - self.front.len() < fresh.len() {
-            // Doubles, but never beyond the total.
-            let more = self.front.len().max(MIN_RESERVE).min(self.total - self.front.len());
-            self.front.reserve_exact(more.max(fresh.len()));
+            // Twice what came, but never beyond the total.
+            let capacity = (2 * (self.front.len() + fresh.len())).max(MIN_RESERVE).min(self.total);
+            self.front.reserve_exact(capacity - self.front.len());
         }
         glue_net::copy_to(&mut self.front, fresh);
     }
