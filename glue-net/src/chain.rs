@@ -69,6 +69,12 @@ impl Chain {
         Mark { written: self.written.len(), shared: self.shared.len() }
     }
 
+    /// Whether what was appended since `mark` is all in the buffer of [`Chain::written`].
+    #[must_use]
+    pub const fn is_written_since(&self, mark: Mark) -> bool {
+        self.shared.len() == mark.shared
+    }
+
     /// The buffer at its end. What was there must stay; append only.
     pub const fn written(&mut self) -> &mut Vec<u8> {
         &mut self.written

@@ -3,7 +3,7 @@
 //!
 //! One [`NetworkKey`] makes the members of a network. An [`Envelope`] seals datagrams that all members may read:
 //! announcements and hellos. A [`Tunnel`] is between two of them: Noise (revision 34) handshakes, `KKpsk0` with the network
-//! key as pre-shared key and the members' [`Identity`]s as static keys, and AEGIS-128X2 for what follows.
+//! key as pre-shared key and the members' [`Identity`]s as static keys, and AEGIS-128X4 for what follows.
 //!
 //! No algorithm is ours: Noise is `snow`'s; AEGIS is `aegis`'s (libaegis); AES-GCM, SHA-2, HKDF and Ed25519 are `ring`'s; X25519 is `curve25519-dalek`'s;
 //! ChaCha20 as a generator is `rand_chacha`'s.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use aegis::aegis128x2::{Aegis128X2, Encryptor};
+use aegis::aegis128x4::Aegis128X4;
 use glue_net::Instant;
 use zeroize::Zeroize;
 
@@ -63,8 +63,9 @@ struct Keys {
     window: Window,
 }
 
-/// The cipher of one direction: AEGIS-128X2 (draft-irtf-cfrg-aegis-aead). It takes a quarter of the time of AES-256-GCM where
-/// the processor has vector AES: 33 and 8.7 GB/s for datagrams of 64 KiB on AMD Zen 4, and 1.4 of it for those of 64 bytes.
+/// The cipher of one direction: AEGIS-128X4 (draft-irtf-cfrg-aegis-aead). On AMD Zen 5 a datagram of 64 bytes takes 34 ns and
+/// one of 64 KiB 0.75 microseconds (88 GB/s), where AEGIS-128X2 takes 49 ns and 1.7 microseconds; AES-256-GCM took four times
+/// as long as that.
 struct Half {
     key: [u8; 16],
     /// The nonce of packet 0 (as in RFC 8446, section 5.3).
@@ -139,11 +140,11 @@ impl Tunnel {
         self.previous = None;
     }
 
-    /// Begins to seal a datagram: `header` stays in the clear. No number may come twice. `None`: there are no keys.
-    pub fn seal(&mut self, number: u64, header: &[u8]) -> Option<Sealing> {
+    /// What seals the next datagram. No number may come twice. `None`: there are no keys.
+    pub fn seal(&mut self, number: u64) -> Option<Sealing> {
         let keys = self.current.as_mut()?;
         keys.sent += 1;
-        Some(Sealing(keys.send.cipher(number).encryptor(header)))
+        Some(Sealing(keys.send.cipher(number)))
     }
 
     /// Opens a datagram, whose number is in its `header`, into `out`, which is as long as the body at least. Returns how long what
@@ -183,28 +184,27 @@ impl Tunnel {
     }
 }
 
-/// A datagram that is being sealed.
+/// What seals one datagram, of which a `header` stays in the clear.
 #[derive(Debug)]
-pub struct Sealing(Encryptor<TAG_BYTES>);
+pub struct Sealing(Aegis128X4<TAG_BYTES>);
 
 impl Sealing {
-    /// Seals what comes next of it, in place.
-    pub fn update(&mut self, bytes: &mut [u8]) {
-        self.0.update_in_place(bytes);
-    }
-
-    /// Seals what comes next of it into `to`, which is as long.
-    ///
-    /// # Panics
-    /// If it is not.
-    pub fn update_into(&mut self, bytes: &[u8], to: &mut [u8]) {
-        self.0.update(bytes, to);
-    }
-
-    /// The tag, which follows the datagram.
+    /// Seals the body where it is. Returns the tag, which follows it.
     #[must_use]
-    pub fn finish(self) -> [u8; TAG_BYTES] {
-        self.0.finalize()
+    pub fn in_place(self, header: &[u8], body: &mut [u8]) -> [u8; TAG_BYTES] {
+        self.0.encrypt_in_place(body, header)
+    }
+
+    /// Seals the pieces of a body, one after the other, to the beginning of `out`, with the tag behind them. Returns how long
+    /// that is. `None`: `out` is too short, and what is in it is of no use.
+    pub fn aside<'a>(self, header: &[u8], pieces: impl IntoIterator<Item = &'a [u8]>, out: &mut [u8]) -> Option<usize> {
+        let (mut sealing, mut at) = (self.0.encryptor(header), 0);
+        for piece in pieces {
+            sealing.update(piece, out.get_mut(at..at + piece.len())?);
+            at += piece.len();
+        }
+        out.get_mut(at..at + TAG_BYTES)?.copy_from_slice(&sealing.finalize());
+        Some(at + TAG_BYTES)
     }
 }
 
@@ -243,9 +243,8 @@ impl Keys {
             return Err(Refused::Replayed);
         }
         let (body, tag) = body.split_last_chunk::<TAG_BYTES>().ok_or(Refused::Forged)?;
-        let cipher = self.receive.cipher(number);
-        let mut opening = cipher.decryptor(header, out);
-        opening.update(body).and_then(|()| opening.finalize(tag)).map_err(|_| Refused::Forged)?;
+        let out = out.get_mut(..body.len()).ok_or(Refused::Forged)?;
+        self.receive.open(number, header, (body, tag), out).map_err(|_| Refused::Forged)?;
         self.window.note(number);
         Ok(body.len())
     }
@@ -258,11 +257,30 @@ impl Half {
         Self { key, iv }
     }
 
+    /// Opens a body into `out`, which is as long. What is short is copied and opened there: the other way takes 0.1 microseconds
+    /// to wipe its state.
+    fn open(
+        &self,
+        number: u64,
+        header: &[u8],
+        (body, tag): (&[u8], &[u8; TAG_BYTES]),
+        out: &mut [u8],
+    ) -> Result<(), aegis::Error> {
+        let cipher = self.cipher(number);
+        if body.len() < COPIED_BYTES {
+            out.copy_from_slice(body);
+            return cipher.decrypt_in_place(out, tag, header);
+        }
+        let mut opening = cipher.decryptor(header, out);
+        opening.update(body)?;
+        opening.finalize(tag).map(|_| ())
+    }
+
     /// The cipher of one packet.
-    fn cipher(&self, number: u64) -> Aegis128X2<TAG_BYTES> {
+    fn cipher(&self, number: u64) -> Aegis128X4<TAG_BYTES> {
         let mut nonce = self.iv;
         nonce.iter_mut().rev().zip(number.to_le_bytes()).for_each(|(to, from)| *to ^= from);
-        Aegis128X2::new(&self.key, &nonce)
+        Aegis128X4::new(&self.key, &nonce)
     }
 }
 
@@ -283,6 +301,8 @@ impl fmt::Debug for Keys {
 const REKEY_AFTER: Duration = Duration::from_secs(120);
 /// And after so many datagrams: far below what the cipher bears.
 const REKEY_PACKETS: u64 = 1 << 32;
+/// Shorter bodies are copied to be opened in place: of 16 KiB either way takes 0.35 microseconds.
+const COPIED_BYTES: usize = 16 << 10;
 /// Datagrams under the keys before are taken for so long: longer than any is under way.
 const KEPT_AFTER: Duration = Duration::from_secs(10);
 

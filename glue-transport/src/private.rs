@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use glue_net::wire::native::{COOKIE_BYTES, Hello, Proof};
 use glue_net::{Buffers, Chain, Instant, Mark, Payload, PeerId};
-use glue_security::{Cookies, Credentials, Epoch, PublicKey, Random, Refused, Role, Sealing, Step, TAG_BYTES, Tunnel};
+use glue_security::{Cookies, Credentials, Epoch, PublicKey, Random, Refused, Role, Sealing, Step, Tunnel};
 
 use crate::native::Native;
 use crate::transport::{Event, Link, Local, Peer, Remote, Transport};
@@ -125,12 +125,11 @@ impl Private {
     /// Seals a datagram, which begins at `mark` with a header of so many bytes.
     pub(crate) fn seal(&mut self, number: u64, mark: Mark, header: usize, us: &mut Membership, out: &mut Chain) {
         let body = mark.after(header);
-        let header = out.written().get(mark.written()..body.written()).unwrap_or_default();
-        let Some(sealing) = self.tunnel.as_mut().and_then(|tunnel| tunnel.seal(number, header)) else { return };
-        if out.end() == body.after(out.end().written() - body.written()) {
-            seal_in_place(sealing, body, out.written());
-        } else {
-            seal_aside(sealing, body, &mut us.sealed, out);
+        match self.tunnel.as_mut().and_then(|tunnel| tunnel.seal(number)) {
+            Some(sealing) if out.is_written_since(body) => seal_in_place(sealing, (mark, header), out.written()),
+            Some(sealing) => seal_aside(sealing, (mark, body), &mut us.sealed, out),
+            // Nothing leaves in the clear.
+            None => out.truncate(body),
         }
     }
 }
@@ -301,25 +300,19 @@ fn is_half_open<P>(peer: &Peer<P>, now: Instant) -> bool {
     matches!(&peer.link, Link::Native(native) if native.private.as_ref().is_some_and(|private| private.is_half_open(now)))
 }
 
-fn seal_in_place(mut sealing: Sealing, body: Mark, buffer: &mut Vec<u8>) {
-    buffer.get_mut(body.written()..).into_iter().for_each(|body| sealing.update(body));
-    buffer.extend_from_slice(&sealing.finish());
+fn seal_in_place(sealing: Sealing, (start, header): (Mark, usize), buffer: &mut Vec<u8>) {
+    let datagram = buffer.get_mut(start.written()..).and_then(|datagram| datagram.split_at_mut_checked(header));
+    let Some((header, body)) = datagram else { return };
+    let tag = sealing.in_place(header, body);
+    buffer.extend_from_slice(&tag);
 }
 
 /// From where its pieces are to a buffer of ours: copied first, 64 KiB took a publisher 1.3 microseconds more, of 17.
-fn seal_aside(mut sealing: Sealing, body: Mark, buffers: &mut Buffers, out: &mut Chain) {
-    let mut at = 0;
-    for piece in out.pieces(body..out.end()) {
-        if let Some(to) = buffers.space().get_mut(at..at + piece.len()) {
-            sealing.update_into(piece, to);
-            at += piece.len();
-        }
-    }
-    if let Some(to) = buffers.space().get_mut(at..at + TAG_BYTES) {
-        to.copy_from_slice(&sealing.finish());
-    }
+fn seal_aside(sealing: Sealing, (start, body): (Mark, Mark), buffers: &mut Buffers, out: &mut Chain) {
+    let header = out.pieces(start..body).next().unwrap_or_default();
+    let sealed = sealing.aside(header, out.pieces(body..out.end()), buffers.space());
     out.truncate(body);
-    out.share(buffers.take(at + TAG_BYTES));
+    out.share(buffers.take(sealed.unwrap_or_default()));
 }
 
 /// What both sides of a handshake must agree on already: the network, who begins, who answers.

@@ -37,9 +37,9 @@ impl Pair {
 }
 
 fn sealed(tunnel: &mut Tunnel, number: u64, body: &[u8]) -> Vec<u8> {
-    let (mut sealing, mut buffer) = (tunnel.seal(number, b"head").unwrap(), body.to_vec());
-    buffer.chunks_mut(3).for_each(|part| sealing.update(part));
-    buffer.extend(sealing.finish());
+    let mut buffer = body.to_vec();
+    let tag = tunnel.seal(number).unwrap().in_place(b"head", &mut buffer);
+    buffer.extend(tag);
     buffer
 }
 
@@ -130,6 +130,27 @@ fn keys_are_renewed_while_datagrams_overtake_each_other() {
     assert_eq!(open(&mut pair.two, 1, 0, &first), Err(Refused::Replayed));
     let mut later = |number| open_at(&mut pair.two, NOW + KEPT_AFTER, (1, number), b"head", &late);
     assert_eq!(later(1), Err(Refused::Forged), "the keys are gone");
+}
+
+#[test]
+fn a_body_is_sealed_alike_in_place_and_in_pieces() {
+    for len in [0, 1, 127, 128, 8_192, COPIED_BYTES - 1, COPIED_BYTES, 65_000] {
+        let mut pair = tunnels((1, 1), (1, 2));
+        assert!(pair.shake(NOW, 1));
+        let body: Vec<u8> = (0..=u8::MAX).cycle().take(len).collect();
+        let whole = sealed(&mut pair.one, 7, &body);
+        let mut out = vec![0xaa; len + TAG_BYTES];
+        let pieces = body.chunks(len / 3 + 1);
+        let aside = pair.one.seal(7).unwrap().aside(b"head", pieces.clone(), &mut out);
+        assert_eq!((aside, &out), (Some(len + TAG_BYTES), &whole));
+        out.pop();
+        assert_eq!(pair.one.seal(7).unwrap().aside(b"head", pieces, &mut out), None);
+
+        let mut changed = whole.clone();
+        changed[len / 2] ^= 1;
+        assert_eq!(open(&mut pair.two, 1, 7, &changed), Err(Refused::Forged), "{len} bytes");
+        assert_eq!(open(&mut pair.two, 1, 7, &whole), Ok((body, Step::NewKeys)));
+    }
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn shake_hands(bencher: Bencher<'_, '_>) {
         let first = initiator.begin(epoch, b"hello", &mut random).expect("a message");
         let second = responder.answer(now, epoch, &first, (b"hello", b"hi"), &mut random).expect("a message");
         assert!(initiator.finish(now, epoch, &second, b"hi"));
-        let tag = initiator.seal(0, b"header").expect("keys").finish();
+        let tag = initiator.seal(0).expect("keys").in_place(b"header", &mut []);
         responder.open(now, (epoch, 0), (b"header", &tag), &mut [])
     });
 }
