@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::batch::Batch;
-use crate::name::TypeName;
+use crate::name::{TopicName, TypeName};
 use crate::stream::{Sink, Stream};
 use crate::subscriptions::SubscriptionId;
 use crate::tracks::{Offer, Place};
@@ -83,5 +83,17 @@ impl Stream {
         let source = source.unwrap_or_else(|| sink.source(self.topic.clone(), TypeName::any()));
         sink.tracks.open(&source, sink.subscriptions.newest());
         self.is_tracked = true;
+    }
+}
+
+impl Sink<'_> {
+    /// Whether a topic of the peer that begins has a track. One that rests is roused.
+    pub(crate) fn find_track(&mut self, topic: &TopicName) -> bool {
+        let life = self.life(topic);
+        if let Some(topic_type) = self.tracks.resting_type(&life) {
+            let source = self.source(topic.clone(), topic_type);
+            self.tracks.open(&source, self.subscriptions.newest());
+        }
+        self.tracks.has(&life)
     }
 }

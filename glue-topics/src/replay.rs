@@ -190,7 +190,7 @@ impl Stream {
         let ids = sink.subscriptions.matching(&self.topic, type_name).ids;
         let with_wish = ids.iter().filter(|id| **id <= self.run.asked() && sink.subscriptions.wish_of(**id) > 0);
         let cursors = with_wish.filter_map(|id| Some((*id, self.floor(*id, sink)?.max(next))));
-        let cursors: BTreeMap<_, _> = cursors.collect();
+        let cursors: Box<[_]> = cursors.collect();
         if !cursors.is_empty() {
             let forgotten = sink.cursors.set(sink.life(&self.topic), cursors, sink.config.max_cursors);
             sink.stats.cursors_forgotten += forgotten;

@@ -104,6 +104,15 @@ impl Topics {
         track.due = [track.due, track.want.as_ref().map(|want| want.due), again].into_iter().flatten().min();
         track.forget_given_up();
         self.tracks.put_back(life.clone(), track);
+        if !self.is_streamed(life) {
+            self.tracks.lay_down(life);
+        }
+    }
+
+    /// Whether a stream of the publisher leads to a track.
+    fn is_streamed(&self, life: &Life) -> bool {
+        let publisher = self.lives.get(&(life.id, life.incarnation)).and_then(|id| self.peers.get(id));
+        publisher.is_some_and(|peer| peer.incoming.stream_of(&life.topic).is_some())
     }
 
     fn origin(&self, life: &Life, track: &Track) -> Origin {

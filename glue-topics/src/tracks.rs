@@ -5,12 +5,13 @@
 //! below is a duplicate, what is at it is delivered, and what is above waits for what is missing as long as somebody may
 //! have it. So it does not matter who brings what, or in which order.
 //!
-//! Sources that no cache tells of have no track, and pay nothing for it.
+//! Sources that no cache tells of have no track, and pay nothing for it. Where nothing is to be done, a track rests (`resting.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use glue_net::{EndpointId, Gauge, Held, Incarnation, Instant, PeerId};
+use glue_security::PublicKey;
 
 use crate::batch::Batch;
 use crate::config::Config;
@@ -18,6 +19,8 @@ use crate::message::{Gap, GapReason, Source};
 use crate::name::TopicName;
 use crate::output::Outputs;
 use crate::ranges::Ranges;
+use crate::remembered::Remembered;
+use crate::resting::Rest;
 use crate::subscriptions::SubscriptionId;
 
 /// A topic of a publisher in one of its lives: what numbers count.
@@ -108,7 +111,7 @@ pub(crate) struct Waiting {
 /// All sources that have a track.
 #[derive(Debug, Default)]
 pub(crate) struct Tracks {
-    by_life: BTreeMap<Life, Track>,
+    pub(crate) by_life: BTreeMap<Life, Track>,
     ages: BTreeMap<u64, Life>,
     last_age: u64,
     /// Those of which something has changed.
@@ -118,9 +121,13 @@ pub(crate) struct Tracks {
     pub(crate) cachers: BTreeSet<PeerId>,
     /// Subscriptions that wait for what caches say that they have, and for how long.
     pub(crate) joining: BTreeMap<SubscriptionId, Instant>,
+    /// Those that nobody needs now.
+    pub(crate) resting: Remembered<Rest>,
+    /// How many of those were forgotten, beyond `max_idle`.
+    pub(crate) forgotten: u64,
     held: Gauge,
     max_held_of: usize,
-    max_idle: usize,
+    pub(crate) max_idle: usize,
     held_of: BTreeMap<PeerId, usize>,
     /// Peers whose messages wait no more.
     pub(crate) released: BTreeSet<PeerId>,
@@ -149,6 +156,10 @@ impl Tracks {
         Self { held: held.clone(), max_held_of, max_idle, ..Self::default() }
     }
 
+    pub(crate) fn get(&self, life: &Life) -> Option<&Track> {
+        self.by_life.get(life)
+    }
+
     pub(crate) fn get_mut(&mut self, life: &Life) -> Option<&mut Track> {
         self.by_life.get_mut(life)
     }
@@ -160,13 +171,28 @@ impl Tracks {
     /// The track of a source, which is made if there is none.
     pub(crate) fn open(&mut self, source: &Arc<Source>, newest: SubscriptionId) -> &mut Track {
         let life = Life::of(source);
+        let rest = self.resting.remove(&life);
         if !self.by_life.contains_key(&life) {
             self.last_age += 1;
             self.ages.insert(self.last_age, life.clone());
             self.forget_idle();
         }
         let age = self.last_age;
-        self.by_life.entry(life).or_insert_with(|| Track::new(Arc::clone(source), newest, age))
+        let track = self.by_life.entry(life).or_insert_with(|| Track::new(Arc::clone(source), newest, age));
+        rest.into_iter().for_each(|rest| rest.rouse(track));
+        track
+    }
+
+    /// Takes a track out for good.
+    pub(crate) fn close(&mut self, life: &Life) -> Option<Track> {
+        let track = self.take(life)?;
+        self.ages.remove(&track.age);
+        Some(track)
+    }
+
+    /// The sources of a publisher that have a track.
+    pub(crate) fn lives_of(&self, (id, incarnation): (EndpointId, Incarnation)) -> impl Iterator<Item = &Life> {
+        self.by_life.keys().filter(move |life| (life.id, life.incarnation) == (id, incarnation))
     }
 
     /// Takes a track out for a while.
@@ -225,6 +251,7 @@ impl Tracks {
     /// A subscription has ended: what comes from now on is not for it.
     pub(crate) fn leave(&mut self, id: SubscriptionId) {
         self.joining.remove(&id);
+        self.resting.retain(|_, rest| rest.leave(id));
         for (life, track) in &mut self.by_life {
             track.joining.remove(&id);
             if track.places.remove(&id).is_some() && !track.waiting.is_empty() {
@@ -243,12 +270,6 @@ impl Tracks {
         }
     }
 
-    /// A publisher is gone: what it publishes meanwhile follows the runs that it has ended.
-    pub(crate) fn forget_ends(&mut self, publisher: (EndpointId, Incarnation)) {
-        let of_it = self.by_life.iter_mut().filter(|(life, _)| (life.id, life.incarnation) == publisher);
-        of_it.for_each(|(_, track)| track.ended = None);
-    }
-
     /// What a publisher will bring may be another than was thought: what is missing has been missing since now.
     pub(crate) fn wait_anew(&mut self, publisher: (EndpointId, Incarnation)) {
         for (life, track) in &mut self.by_life {
@@ -263,11 +284,14 @@ impl Tracks {
         self.by_life.values_mut().filter_map(|track| track.holders.get_mut(&peer)).for_each(Holder::believe);
     }
 
-    /// Forgets sources of which caches must not tell: nothing that they brought is believed any more.
-    pub(crate) fn distrust(&mut self, is_wrong: impl Fn(&Source) -> bool) {
-        let wrong = self.by_life.iter().filter(|(_, track)| is_wrong(&track.source)).map(|(life, _)| life.clone());
-        for life in wrong.collect::<Vec<_>>() {
-            let track = self.take(&life);
+    /// Forgets sources of which caches must not tell: nothing that they brought is believed any more. `is_wrong` is asked of each
+    /// with its publisher's key.
+    pub(crate) fn distrust(&mut self, is_wrong: impl Fn(&Life, Option<&PublicKey>) -> bool) {
+        self.resting.retain(|life, rest| !is_wrong(life, rest.public_key()));
+        let wrong = self.by_life.iter().filter(|(life, track)| is_wrong(life, track.source.public_key.as_ref()));
+        let wrong: Vec<_> = wrong.map(|(life, _)| life.clone()).collect();
+        for life in wrong {
+            let track = self.close(&life);
             track.iter().flat_map(|track| track.waiting.values()).for_each(|waiting| self.release(waiting));
         }
     }
@@ -360,7 +384,7 @@ impl Tracks {
         self.released.insert(from);
     }
 
-    /// Where subscriptions are is remembered of so many sources that nobody tells of any more.
+    /// So many tracks are kept of sources that streams lead to, and no cache tells of.
     fn forget_idle(&mut self) {
         let looked_at = if self.by_life.len() >= self.max_idle { LOOKED_AT } else { 0 };
         let oldest: Vec<_> = self.ages.iter().take(looked_at).map(|(age, life)| (*age, life.clone())).collect();
@@ -404,7 +428,8 @@ impl Track {
         }
     }
 
-    fn is_idle(&self) -> bool {
+    /// Whether nothing is to be done: no cache tells of it, and nothing is missing.
+    pub(crate) fn is_idle(&self) -> bool {
         let lacks = |place: &Place| place.next <= self.known;
         self.holders.is_empty() && self.joining.is_empty() && !self.places.values().any(lacks)
     }
