@@ -74,7 +74,9 @@ impl Stream {
         for (id, next) in places {
             let has_wish = sink.subscriptions.wish_of(id) > 0;
             // Where it is already, all that this stream brings has gone through the track.
-            track.places.entry(id).or_insert(Place { next, is_anchored: true, has_wish });
+            if !track.places.contains_key(&id) {
+                track.places.insert(id, Place { next, is_anchored: true, has_wish });
+            }
         }
     }
 

@@ -56,6 +56,7 @@ mod config;
 mod control;
 mod cursors;
 mod deadlines;
+mod few;
 mod filter;
 mod groups;
 mod handing;

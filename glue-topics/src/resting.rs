@@ -8,6 +8,7 @@
 use glue_net::{EndpointId, Incarnation};
 use glue_security::PublicKey;
 
+use crate::few::Few;
 use crate::name::TypeName;
 use crate::subscriptions::SubscriptionId;
 use crate::tracks::{Life, Place, Track, Tracks};
@@ -18,7 +19,7 @@ pub(crate) struct Rest {
     topic_type: TypeName,
     /// Boxed, as most networks have none.
     public_key: Option<Box<PublicKey>>,
-    places: Box<[(SubscriptionId, Place)]>,
+    places: Few<SubscriptionId, Place>,
     newest: SubscriptionId,
     known: u64,
     live: u64,
@@ -37,7 +38,7 @@ impl Tracks {
         if self.get_mut(life).is_none_or(|track| !track.is_idle() || !track.waiting.is_empty()) {
             return;
         }
-        let Some(track) = self.close(life) else { return };
+        let Some(track) = self.take(life) else { return };
         // Nobody is anywhere in it.
         if track.places.is_empty() {
             return;
@@ -47,7 +48,7 @@ impl Tracks {
         let rest = Rest {
             topic_type: topic_type.clone(),
             public_key: track.source.public_key.map(Box::new),
-            places: track.places.into_iter().collect(),
+            places: track.places,
             newest: track.newest,
             known: track.known,
             live: track.live,
@@ -86,7 +87,7 @@ impl Tracks {
 impl Rest {
     /// Makes a track of it again.
     pub(crate) fn rouse(self, track: &mut Track) {
-        track.places = self.places.into_iter().collect();
+        track.places = self.places;
         (track.newest, track.known, track.live, track.ended) = (self.newest, self.known, self.live, self.ended);
     }
 
@@ -96,9 +97,7 @@ impl Rest {
 
     /// Forgets a subscription. Returns whether there is another.
     pub(crate) fn leave(&mut self, id: SubscriptionId) -> bool {
-        if self.places.iter().any(|(of, _)| *of == id) {
-            self.places = self.places.iter().filter(|(of, _)| *of != id).copied().collect();
-        }
+        self.places.remove(&id);
         !self.places.is_empty()
     }
 }
