@@ -14,6 +14,10 @@ impl Ranges {
         for (start, end) in self.0.drain(from..to) {
             (first, last) = (first.min(start), last.max(end));
         }
+        if self.0.is_empty() {
+            // Mostly there is no other.
+            self.0.reserve_exact(1);
+        }
         self.0.insert(from, (first, last));
     }
 

@@ -21,7 +21,6 @@ pub(crate) struct Rest {
     public_key: Option<Box<PublicKey>>,
     places: Few<SubscriptionId, Place>,
     newest: SubscriptionId,
-    known: u64,
     live: u64,
     /// Of a publisher that is there.
     ended: Option<u64>,
@@ -50,7 +49,6 @@ impl Tracks {
             public_key: track.source.public_key.map(Box::new),
             places: track.places,
             newest: track.newest,
-            known: track.known,
             live: track.live,
             ended: track.ended,
         };
@@ -87,8 +85,11 @@ impl Tracks {
 impl Rest {
     /// Makes a track of it again.
     pub(crate) fn rouse(self, track: &mut Track) {
+        (track.newest, track.live, track.ended) = (self.newest, self.live, self.ended);
+        // Nothing is missing below where all are.
+        let lowest = self.places.values().map(|place| place.next).min();
+        track.known = lowest.map_or(0, |next| next.saturating_sub(1));
         track.places = self.places;
-        (track.newest, track.known, track.live, track.ended) = (self.newest, self.known, self.live, self.ended);
     }
 
     pub(crate) fn public_key(&self) -> Option<&PublicKey> {

@@ -162,3 +162,47 @@ fn where_subscriptions_were_in_what_another_key_published_is_forgotten() {
     world.nodes[1].handle_peer_up(peer(0), &of_key(2));
     assert_eq!(world.nodes[1].tracks.resting.len(), 0);
 }
+
+/// The publisher forgets the topic, in whose place others come, and goes on with it above their numbers: alone or with the
+/// reader, which it meets again after it.
+#[test]
+fn a_track_at_rest_knows_where_a_run_has_ended() {
+    for is_met_again in [false, true] {
+        let config = Config { max_idle_publications: 1, ..Config::default() };
+        let mut world = World::with(2, &config);
+        let id = world.nodes[1].subscribe("a", "text").unwrap();
+        let meet_again = |world: &mut World| {
+            for (node, other) in [(0, 1), (1, 0)] {
+                world.nodes[node].handle_peer_up(peer(other), &facts(other, Wire::Native));
+            }
+            world.settle();
+        };
+        let lose = |world: &mut World| {
+            forget(world, 1, 0);
+            forget(world, 0, 1);
+        };
+        world.settle();
+        world.publish(0, "a", b"x");
+        world.settle();
+        lose(&mut world);
+        meet_again(&mut world);
+        world.publish(0, "a", b"x");
+        for topic in ["b", "c"] {
+            (0..5).for_each(|_| _ = world.publish(0, topic, b"x"));
+        }
+        world.settle();
+        assert_eq!((world.nodes[1].tracks.awake(), world.nodes[1].tracks.resting.len()), (0, 1), "its stream is over");
+        if is_met_again {
+            lose(&mut world);
+            assert_eq!(world.publish(0, "a", b"nobody is there"), 6);
+            world.settle();
+            meet_again(&mut world);
+        }
+        let last = world.publish(0, "a", b"x");
+        world.settle();
+        follow(&mut world, 1);
+        assert_eq!(world.numbers(1, id), [1, 2, last]);
+        let gaps: Vec<_> = world.gaps(1, id).iter().map(|gap| (gap.from, gap.to)).collect();
+        assert_eq!(gaps, if is_met_again { vec![(3, 6)] } else { vec![] });
+    }
+}
