@@ -411,6 +411,10 @@ impl Caches {
     fn take(&mut self, number: u64, first: u64) -> Option<u64> {
         let shelf = self.shelves.get_mut(&number)?;
         let (age, stored) = shelf.bundles.remove(&first)?;
+        if shelf.bundles.is_empty() {
+            // An empty map keeps room for some, and most publishers are gone for good.
+            shelf.bundles.clear();
+        }
         shelf.known.remove(stored.first, stored.last);
         self.deadlines.remove(&(stored.deadline, number, first));
         if let Some(cache) = self.caches.get_mut(&shelf.owner) {

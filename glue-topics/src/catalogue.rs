@@ -35,7 +35,7 @@ use crate::seek::is_here;
 use crate::stream::Stream;
 use crate::subscriptions::SubscriptionId;
 use crate::topics::Topics;
-use crate::tracks::{Holder, Life, Track};
+use crate::tracks::{Holder, Life};
 
 /// An operation as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -398,8 +398,7 @@ impl Topics {
         if source.public_key.is_some() != self.outputs.signer.is_some() {
             return None;
         }
-        let is_other = |track: &mut Track| track.source.public_key != source.public_key;
-        if !self.is_acceptable(&source) || self.tracks.get_mut(&life).is_some_and(is_other) {
+        if !self.is_acceptable(&source) || self.tracks.key_of(&life).is_some_and(|key| key != source.public_key) {
             self.caches.stats.refused += 1;
             return Some(());
         }

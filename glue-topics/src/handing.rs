@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::batch::Batch;
-use crate::name::TypeName;
+use crate::name::{TopicName, TypeName};
 use crate::stream::{Sink, Stream};
 use crate::subscriptions::SubscriptionId;
 use crate::tracks::{Offer, Place};
@@ -74,7 +74,9 @@ impl Stream {
         for (id, next) in places {
             let has_wish = sink.subscriptions.wish_of(id) > 0;
             // Where it is already, all that this stream brings has gone through the track.
-            track.places.entry(id).or_insert(Place { next, is_anchored: true, has_wish });
+            if !track.places.contains_key(&id) {
+                track.places.insert(id, Place { next, is_anchored: true, has_wish });
+            }
         }
     }
 
@@ -83,5 +85,17 @@ impl Stream {
         let source = source.unwrap_or_else(|| sink.source(self.topic.clone(), TypeName::any()));
         sink.tracks.open(&source, sink.subscriptions.newest());
         self.is_tracked = true;
+    }
+}
+
+impl Sink<'_> {
+    /// Whether a topic of the peer that begins has a track. One that rests is roused.
+    pub(crate) fn find_track(&mut self, topic: &TopicName) -> bool {
+        let life = self.life(topic);
+        if let Some(topic_type) = self.tracks.resting_type(&life) {
+            let source = self.source(topic.clone(), topic_type);
+            self.tracks.open(&source, self.subscriptions.newest());
+        }
+        self.tracks.has(&life)
     }
 }

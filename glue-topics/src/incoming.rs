@@ -322,6 +322,7 @@ impl Incoming {
     fn settle(&mut self, index: usize, sink: &mut Sink<'_>) {
         if self.streams.get(index).is_some_and(Stream::is_over) {
             let old = self.streams.swap_remove(index);
+            sink.tracks.lay_down(&sink.life(old.topic()));
             self.past += old.received();
             sink.ledger.add_received(old.topic(), old.received(), sink.config.max_counted_topics);
             self.by_topic.remove(old.topic());
@@ -353,7 +354,7 @@ impl Incoming {
     }
 
     /// Finds or makes a topic's stream. `None`: no good name.
-    fn stream(&mut self, topic: &[u8], sink: &Sink<'_>) -> Option<Result<usize, Refused>> {
+    fn stream(&mut self, topic: &[u8], sink: &mut Sink<'_>) -> Option<Result<usize, Refused>> {
         if self.streams.get(self.recent).is_some_and(|stream| stream.topic().as_bytes() == topic) {
             return Some(Ok(self.recent));
         }
@@ -371,7 +372,7 @@ impl Incoming {
         }
         self.recent = self.streams.len();
         self.by_topic.insert(topic.clone(), self.recent);
-        let is_tracked = sink.tracks.has(&sink.life(&topic));
+        let is_tracked = sink.find_track(&topic);
         self.streams.push(Stream::new(topic, is_tracked));
         Some(Ok(self.recent))
     }

@@ -1,40 +1,44 @@
 //! Sets of sequence numbers.
 
-use std::collections::BTreeMap;
-
-/// Numbers, as ranges that neither overlap nor touch: first and last.
+/// Numbers, as ranges that neither overlap nor touch: first and last, ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ranges(BTreeMap<u64, u64>);
+pub(crate) struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
     pub(crate) fn add(&mut self, mut first: u64, mut last: u64) {
         if first > last {
             return;
         }
-        while let Some((start, end)) = self.touching(first, last) {
-            self.0.remove(&start);
+        let from = self.0.partition_point(|(_, end)| end.saturating_add(1) < first);
+        let to = self.0.partition_point(|(start, _)| *start <= last.saturating_add(1));
+        for (start, end) in self.0.drain(from..to) {
             (first, last) = (first.min(start), last.max(end));
         }
-        self.0.insert(first, last);
+        if self.0.is_empty() {
+            // Mostly there is no other.
+            self.0.reserve_exact(1);
+        }
+        self.0.insert(from, (first, last));
     }
 
     pub(crate) fn remove(&mut self, first: u64, last: u64) {
-        while let Some((start, end)) = self.at_or_after(first).filter(|(start, _)| *start <= last) {
-            let whole = self.0.range(..=start).next_back().map_or(start, |(whole, _)| *whole);
-            self.0.remove(&whole);
-            if whole < first {
-                self.0.insert(whole, first - 1);
-            }
-            if end > last {
-                self.0.insert(last + 1, end);
-            }
+        if first > last {
+            return;
         }
+        let from = self.0.partition_point(|(_, end)| *end < first);
+        let to = self.0.partition_point(|(start, _)| *start <= last);
+        let (mut before, mut behind) = (None, None);
+        for (start, end) in self.0.drain(from..to) {
+            before = before.or_else(|| (start < first).then(|| (start, first - 1)));
+            behind = (end > last).then(|| (last + 1, end));
+        }
+        self.0.splice(from..from, before.into_iter().chain(behind));
     }
 
     /// The first numbers in a row from `at` on.
     pub(crate) fn at_or_after(&self, at: u64) -> Option<(u64, u64)> {
-        let around = self.0.range(..=at).next_back().filter(|(_, last)| **last >= at).map(|(_, last)| (at, *last));
-        around.or_else(|| self.0.range(at..).next().map(|(first, last)| (*first, *last)))
+        let (first, last) = self.0.get(self.0.partition_point(|(_, last)| *last < at))?;
+        Some((at.max(*first), *last))
     }
 
     /// The first numbers in a row from `at` on that are missing, but none above the largest.
@@ -52,25 +56,19 @@ impl Ranges {
     }
 
     pub(crate) fn first(&self) -> Option<u64> {
-        self.0.first_key_value().map(|(first, _)| *first)
+        self.0.first().map(|(first, _)| *first)
     }
 
     pub(crate) fn last(&self) -> Option<u64> {
-        self.0.last_key_value().map(|(_, last)| *last)
+        self.0.last().map(|(_, last)| *last)
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) const fn len(&self) -> usize {
         self.0.len()
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> {
-        self.0.iter().map(|(first, last)| (*first, *last))
-    }
-
-    /// The highest range that overlaps or touches these numbers.
-    fn touching(&self, first: u64, last: u64) -> Option<(u64, u64)> {
-        let (start, end) = self.0.range(..=last.saturating_add(1)).next_back()?;
-        (end.saturating_add(1) >= first).then_some((*start, *end))
+        self.0.iter().copied()
     }
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::batch::Batch;
+use crate::few::Few;
 use crate::message::{Gap, GapReason};
 use crate::name::TypeName;
 use crate::run::{Mark, Splice};
@@ -190,7 +191,7 @@ impl Stream {
         let ids = sink.subscriptions.matching(&self.topic, type_name).ids;
         let with_wish = ids.iter().filter(|id| **id <= self.run.asked() && sink.subscriptions.wish_of(**id) > 0);
         let cursors = with_wish.filter_map(|id| Some((*id, self.floor(*id, sink)?.max(next))));
-        let cursors: BTreeMap<_, _> = cursors.collect();
+        let cursors: Few<_, _> = cursors.collect();
         if !cursors.is_empty() {
             let forgotten = sink.cursors.set(sink.life(&self.topic), cursors, sink.config.max_cursors);
             sink.stats.cursors_forgotten += forgotten;

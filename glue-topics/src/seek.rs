@@ -104,6 +104,15 @@ impl Topics {
         track.due = [track.due, track.want.as_ref().map(|want| want.due), again].into_iter().flatten().min();
         track.forget_given_up();
         self.tracks.put_back(life.clone(), track);
+        if !self.is_streamed(life) {
+            self.tracks.lay_down(life);
+        }
+    }
+
+    /// Whether a stream of the publisher leads to a track.
+    fn is_streamed(&self, life: &Life) -> bool {
+        let publisher = self.lives.get(&(life.id, life.incarnation)).and_then(|id| self.peers.get(id));
+        publisher.is_some_and(|peer| peer.incoming.stream_of(&life.topic).is_some())
     }
 
     fn origin(&self, life: &Life, track: &Track) -> Origin {
@@ -218,8 +227,7 @@ impl Topics {
 
     /// Whose caches may be asked: they can be reached, and are not doubted.
     fn askable<'a>(&'a self, now: Instant, track: &'a Track) -> impl Iterator<Item = (PeerId, &'a Holder)> {
-        let all = track.holders.iter().map(|(peer, holder)| (*peer, holder));
-        all.filter(move |(peer, holder)| holder.again <= now && self.may_ask(*peer))
+        track.holders.iter().filter(move |(peer, holder)| holder.again <= now && self.may_ask(*peer))
     }
 
     fn may_ask(&self, peer: PeerId) -> bool {
@@ -230,7 +238,7 @@ impl Topics {
         let Some((peer, holder)) = self.peers.get_mut(&id).zip(track.holders.get(&id)) else { return };
         peer.exchange.wants.push((holder.number, from, to));
         self.owing.insert(id);
-        track.want = Some(Want { peer: id, from, to, got: Ranges::default(), end: None, due: now + ANSWER });
+        track.want = Some(Box::new(Want { peer: id, from, to, got: Ranges::default(), end: None, due: now + ANSWER }));
     }
 
     /// Finds out where subscriptions begin that are new to the source.
@@ -307,7 +315,7 @@ impl Track {
 
     /// Those of whom only the publisher knows where they begin.
     fn beginners(&self) -> impl Iterator<Item = SubscriptionId> {
-        self.places.iter().filter(|(_, place)| place.is_guess()).map(|(id, _)| *id)
+        self.places.iter().filter(|(_, place)| place.is_guess()).map(|(id, _)| id)
     }
 
     /// A holder did not answer in time: another one's turn.

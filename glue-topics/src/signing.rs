@@ -8,6 +8,7 @@ use glue_net::{EndpointId, Incarnation, NetworkId, PeerId};
 use glue_security::{Identity, PublicKey, Signature};
 
 use crate::message::Source;
+use crate::name::TopicName;
 use crate::output::Event;
 use crate::permissions::Permission;
 use crate::topics::Topics;
@@ -53,14 +54,14 @@ impl Topics {
     pub fn set_trust(&mut self, trust: Option<Trust>) {
         self.trust = trust;
         let trust = &self.trust;
-        self.tracks.distrust(|source| !is_trusted(trust.as_ref(), source));
+        self.tracks.distrust(|of, key| !is_trusted(trust.as_ref(), key, &of.topic));
     }
 
     /// Whether what caches tell of a source may be true.
     pub(crate) fn is_acceptable(&self, source: &Source) -> bool {
         let publisher = self.lives.get(&(source.endpoint_id, source.incarnation)).and_then(|id| self.peers.get(id));
         let is_known = publisher.is_none_or(|peer| peer.public_key == source.public_key);
-        is_known && is_trusted(self.trust.as_ref(), source)
+        is_known && is_trusted(self.trust.as_ref(), source.public_key.as_ref(), &source.topic_name)
     }
 
     /// Whether a bundle that a cache brought is its publisher's. Outside of private networks it is believed.
@@ -85,10 +86,10 @@ impl Topics {
     }
 }
 
-fn is_trusted(trust: Option<&Trust>, source: &Source) -> bool {
+fn is_trusted(trust: Option<&Trust>, key: Option<&PublicKey>, topic: &TopicName) -> bool {
     let Some(trust) = trust else { return true };
-    let rule = source.public_key.and_then(|key| trust.rule(&key));
-    rule.is_some_and(|rule| rule.as_ref().is_none_or(|rule| rule.allow(Permission::Publish, &source.topic_name)))
+    let rule = key.and_then(|key| trust.rule(key));
+    rule.is_some_and(|rule| rule.as_ref().is_none_or(|rule| rule.allow(Permission::Publish, topic)))
 }
 
 /// What is signed of a bundle: the network, the publisher, how many messages, and the bundle, which names the topic and its first

@@ -20,7 +20,8 @@ pub struct Stats {
     pub skipped: u64,
     /// Messages that were not kept for those who join later, over a limit of [`crate::History`].
     pub history_dropped: u64,
-    /// Topics of peers that were forgotten beyond [`crate::Config::max_cursors`].
+    /// Topics of peers that were forgotten beyond [`crate::Config::max_cursors`]: what was got of their history, and where in
+    /// them subscriptions are, each counted by itself.
     pub cursors_forgotten: u64,
     /// Bundles of peers, delivered in order.
     pub bundles_received: u64,

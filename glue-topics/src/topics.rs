@@ -222,7 +222,7 @@ impl Topics {
             self.lives.insert((facts.id, facts.incarnation), id);
             // What caches said of it under another key was not true.
             let life = (facts.id, facts.incarnation);
-            self.tracks.distrust(|of| (of.endpoint_id, of.incarnation) == life && of.public_key != facts.public_key);
+            self.tracks.distrust(|of, key| (of.id, of.incarnation) == life && key != facts.public_key.as_ref());
             self.tracks.touch_all();
         }
         self.set_there(id, true);
@@ -292,7 +292,7 @@ impl Topics {
         self.set_there(id, false);
         if let Some(peer) = self.peers.remove(&id) {
             self.lives.remove(&(peer.id, peer.incarnation));
-            self.tracks.forget_ends((peer.id, peer.incarnation));
+            self.tracks.part((peer.id, peer.incarnation));
         }
         self.tracks.forget_holder(id);
         self.owing.remove(&id);
@@ -347,7 +347,7 @@ impl Topics {
     /// What was done so far.
     #[must_use]
     pub const fn stats(&self) -> Stats {
-        self.stats
+        Stats { cursors_forgotten: self.stats.cursors_forgotten + self.tracks.forgotten, ..self.stats }
     }
 
     /// What was counted of each topic that is in use, or was: of topics that are no longer in use, up to

@@ -5,19 +5,24 @@
 //! below is a duplicate, what is at it is delivered, and what is above waits for what is missing as long as somebody may
 //! have it. So it does not matter who brings what, or in which order.
 //!
-//! Sources that no cache tells of have no track, and pay nothing for it.
+//! Sources that no cache tells of have no track, and pay nothing for it. Where nothing is to be done, a track rests (`resting.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use glue_net::{EndpointId, Gauge, Held, Incarnation, Instant, PeerId};
+use glue_security::PublicKey;
 
 use crate::batch::Batch;
 use crate::config::Config;
+use crate::few::Few;
 use crate::message::{Gap, GapReason, Source};
 use crate::name::TopicName;
 use crate::output::Outputs;
 use crate::ranges::Ranges;
+use crate::remembered::Remembered;
+use crate::resting::Rest;
 use crate::subscriptions::SubscriptionId;
 
 /// A topic of a publisher in one of its lives: what numbers count.
@@ -32,7 +37,7 @@ pub(crate) struct Life {
 #[derive(Debug)]
 pub(crate) struct Track {
     pub(crate) source: Arc<Source>,
-    pub(crate) places: BTreeMap<SubscriptionId, Place>,
+    pub(crate) places: Few<SubscriptionId, Place>,
     /// Those that wait for what caches say that they have, and where their publisher would let them begin.
     pub(crate) joining: BTreeMap<SubscriptionId, u64>,
     /// The newest subscription when the track began.
@@ -48,8 +53,9 @@ pub(crate) struct Track {
     pub(crate) live: u64,
     /// The number after the publisher's last run: it may go on above.
     pub(crate) ended: Option<u64>,
-    pub(crate) holders: BTreeMap<PeerId, Holder>,
-    pub(crate) want: Option<Want>,
+    pub(crate) holders: Few<PeerId, Holder>,
+    /// Boxed, as there mostly is none.
+    pub(crate) want: Option<Box<Want>>,
     /// The first number that is missing, and since when.
     pub(crate) hole: Option<(u64, Instant)>,
     /// More waits than may.
@@ -57,7 +63,6 @@ pub(crate) struct Track {
     pub(crate) due: Option<Instant>,
     /// Whose turn it is to be asked.
     pub(crate) turn: u64,
-    age: u64,
 }
 
 /// Where a subscription is.
@@ -108,9 +113,11 @@ pub(crate) struct Waiting {
 /// All sources that have a track.
 #[derive(Debug, Default)]
 pub(crate) struct Tracks {
-    by_life: BTreeMap<Life, Track>,
-    ages: BTreeMap<u64, Life>,
-    last_age: u64,
+    /// Boxed, as a map's nodes are not full.
+    pub(crate) by_life: BTreeMap<Life, Box<Track>>,
+    opened: u64,
+    /// The last that was looked at, for one to be forgotten.
+    looked_at: Option<Life>,
     /// Those of which something has changed.
     pub(crate) dirty: BTreeSet<Life>,
     timers: BTreeSet<(Instant, Life)>,
@@ -118,9 +125,13 @@ pub(crate) struct Tracks {
     pub(crate) cachers: BTreeSet<PeerId>,
     /// Subscriptions that wait for what caches say that they have, and for how long.
     pub(crate) joining: BTreeMap<SubscriptionId, Instant>,
+    /// Those that nobody needs now.
+    pub(crate) resting: Remembered<Rest>,
+    /// How many of those were forgotten, beyond `max_idle`.
+    pub(crate) forgotten: u64,
     held: Gauge,
     max_held_of: usize,
-    max_idle: usize,
+    pub(crate) max_idle: usize,
     held_of: BTreeMap<PeerId, usize>,
     /// Peers whose messages wait no more.
     pub(crate) released: BTreeSet<PeerId>,
@@ -149,8 +160,12 @@ impl Tracks {
         Self { held: held.clone(), max_held_of, max_idle, ..Self::default() }
     }
 
+    pub(crate) fn get(&self, life: &Life) -> Option<&Track> {
+        self.by_life.get(life).map(|track| &**track)
+    }
+
     pub(crate) fn get_mut(&mut self, life: &Life) -> Option<&mut Track> {
-        self.by_life.get_mut(life)
+        self.by_life.get_mut(life).map(|track| &mut **track)
     }
 
     pub(crate) fn has(&self, life: &Life) -> bool {
@@ -160,17 +175,24 @@ impl Tracks {
     /// The track of a source, which is made if there is none.
     pub(crate) fn open(&mut self, source: &Arc<Source>, newest: SubscriptionId) -> &mut Track {
         let life = Life::of(source);
+        let rest = self.resting.remove(&life);
         if !self.by_life.contains_key(&life) {
-            self.last_age += 1;
-            self.ages.insert(self.last_age, life.clone());
+            self.opened += 1;
             self.forget_idle();
         }
-        let age = self.last_age;
-        self.by_life.entry(life).or_insert_with(|| Track::new(Arc::clone(source), newest, age))
+        let turn = self.opened;
+        let track = self.by_life.entry(life).or_insert_with(|| Box::new(Track::new(Arc::clone(source), newest, turn)));
+        rest.into_iter().for_each(|rest| rest.rouse(track));
+        track
     }
 
-    /// Takes a track out for a while.
-    pub(crate) fn take(&mut self, life: &Life) -> Option<Track> {
+    /// The sources of a publisher that have a track.
+    pub(crate) fn lives_of(&self, (id, incarnation): (EndpointId, Incarnation)) -> impl Iterator<Item = &Life> {
+        self.by_life.keys().filter(move |life| (life.id, life.incarnation) == (id, incarnation))
+    }
+
+    /// Takes a track out, for a while or for good.
+    pub(crate) fn take(&mut self, life: &Life) -> Option<Box<Track>> {
         let track = self.by_life.remove(life)?;
         if let Some(due) = track.due {
             self.timers.remove(&(due, life.clone()));
@@ -178,7 +200,7 @@ impl Tracks {
         Some(track)
     }
 
-    pub(crate) fn put_back(&mut self, life: Life, track: Track) {
+    pub(crate) fn put_back(&mut self, life: Life, track: Box<Track>) {
         if let Some(due) = track.due {
             self.timers.insert((due, life.clone()));
         }
@@ -225,6 +247,7 @@ impl Tracks {
     /// A subscription has ended: what comes from now on is not for it.
     pub(crate) fn leave(&mut self, id: SubscriptionId) {
         self.joining.remove(&id);
+        self.resting.retain(|_, rest| rest.leave(id));
         for (life, track) in &mut self.by_life {
             track.joining.remove(&id);
             if track.places.remove(&id).is_some() && !track.waiting.is_empty() {
@@ -243,12 +266,6 @@ impl Tracks {
         }
     }
 
-    /// A publisher is gone: what it publishes meanwhile follows the runs that it has ended.
-    pub(crate) fn forget_ends(&mut self, publisher: (EndpointId, Incarnation)) {
-        let of_it = self.by_life.iter_mut().filter(|(life, _)| (life.id, life.incarnation) == publisher);
-        of_it.for_each(|(_, track)| track.ended = None);
-    }
-
     /// What a publisher will bring may be another than was thought: what is missing has been missing since now.
     pub(crate) fn wait_anew(&mut self, publisher: (EndpointId, Incarnation)) {
         for (life, track) in &mut self.by_life {
@@ -263,10 +280,13 @@ impl Tracks {
         self.by_life.values_mut().filter_map(|track| track.holders.get_mut(&peer)).for_each(Holder::believe);
     }
 
-    /// Forgets sources of which caches must not tell: nothing that they brought is believed any more.
-    pub(crate) fn distrust(&mut self, is_wrong: impl Fn(&Source) -> bool) {
-        let wrong = self.by_life.iter().filter(|(_, track)| is_wrong(&track.source)).map(|(life, _)| life.clone());
-        for life in wrong.collect::<Vec<_>>() {
+    /// Forgets sources of which caches must not tell: nothing that they brought is believed any more. `is_wrong` is asked of each
+    /// with its publisher's key.
+    pub(crate) fn distrust(&mut self, is_wrong: impl Fn(&Life, Option<&PublicKey>) -> bool) {
+        self.resting.retain(|life, rest| !is_wrong(life, rest.public_key()));
+        let wrong = self.by_life.iter().filter(|(life, track)| is_wrong(life, track.source.public_key.as_ref()));
+        let wrong: Vec<_> = wrong.map(|(life, _)| life.clone()).collect();
+        for life in wrong {
             let track = self.take(&life);
             track.iter().flat_map(|track| track.waiting.values()).for_each(|waiting| self.release(waiting));
         }
@@ -360,32 +380,31 @@ impl Tracks {
         self.released.insert(from);
     }
 
-    /// Where subscriptions are is remembered of so many sources that nobody tells of any more.
+    /// So many tracks are kept of sources that streams lead to, and no cache tells of.
     fn forget_idle(&mut self) {
-        let looked_at = if self.by_life.len() >= self.max_idle { LOOKED_AT } else { 0 };
-        let oldest: Vec<_> = self.ages.iter().take(looked_at).map(|(age, life)| (*age, life.clone())).collect();
-        for (age, life) in oldest {
-            if self.by_life.get(&life).is_none_or(Track::is_idle) {
-                self.by_life.remove(&life);
-                self.ages.remove(&age);
-                return;
+        if self.by_life.len() < self.max_idle {
+            return;
+        }
+        let after = self.looked_at.take().map_or(Bound::Unbounded, Bound::Excluded);
+        for (life, track) in self.by_life.range((after, Bound::Unbounded)).take(LOOKED_AT) {
+            self.looked_at = Some(life.clone());
+            if track.is_idle() {
+                break;
             }
-            // It is looked at again after all others.
-            self.ages.remove(&age);
-            self.last_age += 1;
-            self.ages.insert(self.last_age, life.clone());
-            if let Some(track) = self.by_life.get_mut(&life) {
-                track.age = self.last_age;
-            }
+        }
+        // After the last it begins with the first again.
+        let Some(life) = self.looked_at.clone() else { return };
+        if self.by_life.get(&life).is_some_and(|track| track.is_idle()) {
+            self.take(&life);
         }
     }
 }
 
 impl Track {
-    fn new(source: Arc<Source>, newest: SubscriptionId, age: u64) -> Self {
+    fn new(source: Arc<Source>, newest: SubscriptionId, turn: u64) -> Self {
         Self {
             source,
-            places: BTreeMap::new(),
+            places: Few::default(),
             joining: BTreeMap::new(),
             newest,
             version: None,
@@ -394,17 +413,17 @@ impl Track {
             known: 0,
             live: 0,
             ended: None,
-            holders: BTreeMap::new(),
+            holders: Few::default(),
             want: None,
             hole: None,
             is_over: false,
             due: None,
-            turn: age,
-            age,
+            turn,
         }
     }
 
-    fn is_idle(&self) -> bool {
+    /// Whether nothing is to be done: no cache tells of it, and nothing is missing.
+    pub(crate) fn is_idle(&self) -> bool {
         let lacks = |place: &Place| place.next <= self.known;
         self.holders.is_empty() && self.joining.is_empty() && !self.places.values().any(lacks)
     }
@@ -435,8 +454,8 @@ impl Track {
         }
         // It told of its first before that had come.
         holder.live = first;
-        for (_, place) in self.places.range_mut(..=self.newest) {
-            if place.is_guess() {
+        for (id, place) in self.places.iter_mut() {
+            if id <= self.newest && place.is_guess() {
                 place.next = place.next.min(first);
             }
         }
@@ -449,14 +468,14 @@ impl Track {
     /// Delivers it to those that it is next for.
     fn give(&mut self, offer: &Offer, outputs: &mut Outputs) {
         let mut to = Vec::new();
-        for (id, place) in &mut self.places {
+        for (id, place) in self.places.iter_mut() {
             if !(offer.first..=offer.last).contains(&place.next) {
                 continue;
             }
             // Who comes late need not be told what expired before.
             let is_told = !place.has_wish || place.is_anchored || offer.batch.as_ref().is_some_and(Batch::is_bundle);
             if is_told {
-                to.push((*id, place.next));
+                to.push((id, place.next));
                 place.is_anchored = true;
             }
             place.next = offer.last + 1;
@@ -500,11 +519,18 @@ impl Track {
         self.given_up.range(..=at).next_back().map(|(_, given_up)| *given_up).filter(|(last, _)| *last >= at)
     }
 
-    /// Forgets what was given up and is no longer waited for.
+    /// Forgets what was given up and is no longer waited for, and the room that it took.
     pub(crate) fn forget_given_up(&mut self) {
         let lowest = self.places.values().map(|place| place.next).min().unwrap_or(u64::MAX);
         if self.joining.is_empty() {
             self.given_up.retain(|_, (last, _)| *last >= lowest);
+        }
+        // Empty maps keep room for some, and a track may be there for long.
+        if self.given_up.is_empty() {
+            self.given_up.clear();
+        }
+        if self.waiting.is_empty() {
+            self.waiting.clear();
         }
     }
 

@@ -40,6 +40,15 @@ impl Split {
         self.world.nodes[b].handle_peer_suspended(peer(a));
     }
 
+    /// Two nodes that have forgotten each other meet again.
+    pub(super) fn restore(&mut self, a: usize, b: usize) {
+        let is_between = |from: usize, to: usize| (from, to) == (a, b) || (from, to) == (b, a);
+        self.cut.retain(|(from, to)| !is_between(*from, *to));
+        self.waiting.retain(|(from, to, _)| !is_between(*from, *to));
+        self.world.nodes[a].handle_peer_up(peer(b), &super::facts(b, crate::Wire::Native));
+        self.world.nodes[b].handle_peer_up(peer(a), &super::facts(a, crate::Wire::Native));
+    }
+
     fn heal(&mut self, a: usize, b: usize) {
         self.cut.retain(|pair| *pair != (a, b) && *pair != (b, a));
         self.world.nodes[a].handle_peer_resumed(peer(b));

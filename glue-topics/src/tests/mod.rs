@@ -14,6 +14,7 @@ mod patterns;
 mod permissions;
 mod presence;
 mod qos;
+mod resting;
 mod runs;
 mod served;
 mod signing;
