@@ -131,6 +131,13 @@ impl Engine {
         self.transport.is_paced()
     }
 
+    /// Datagrams so far that no peer sent.
+    #[must_use]
+    pub const fn junk(&self) -> u64 {
+        let Stats { malformed, clear, foreign, .. } = self.stats;
+        malformed + clear + foreign + self.transport.stats().junk()
+    }
+
     // ---- what the application asks for ----
 
     /// Subscribes to a topic, or to all that a filter with wildcards matches.

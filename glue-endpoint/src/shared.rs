@@ -344,4 +344,8 @@ impl Driven for Engine {
     fn is_paced(&self) -> bool {
         Self::is_paced(self)
     }
+
+    fn junk(&self) -> u64 {
+        Self::junk(self)
+    }
 }

@@ -80,6 +80,9 @@ impl Driven for Echo {
     fn is_paced(&self) -> bool {
         false
     }
+    fn junk(&self) -> u64 {
+        0
+    }
 }
 
 /// A driver with what it was told at the start, and its events.

@@ -20,6 +20,14 @@ pub struct Stats {
     pub cookies_sent: u64,
 }
 
+impl Stats {
+    /// Datagrams that no peer sent: what cannot be read, and data that is not of a session.
+    #[must_use]
+    pub const fn junk(&self) -> u64 {
+        self.malformed + self.unknown_token + self.forged
+    }
+}
+
 /// What was exchanged with one peer, and how the path is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -21,6 +21,7 @@ mod gather;
 mod heap;
 mod interfaces;
 mod linger;
+mod moderation;
 mod outlets;
 mod receive;
 mod rest;
@@ -66,6 +67,10 @@ pub trait Driven: Node<Event: Send> + Send + 'static {
     /// Whether something waits for nothing but its time to leave. Otherwise the timers may be late by up to a millisecond
     /// while other threads call and do what is due.
     fn is_paced(&self) -> bool;
+
+    /// Datagrams so far that no peer sent. While nearly all that comes is such, the receive thread rests for 100 microseconds
+    /// between them.
+    fn junk(&self) -> u64;
 }
 
 /// A handle to a running node. Clones are handles to the same one; with the last of them the threads end.

@@ -10,7 +10,8 @@ use rustix::thread::sched_yield;
 use super::burst::Burst;
 use super::duty::{Outcome, lock};
 use super::linger::Linger;
-use super::shared::{Deliverer, Shared};
+use super::moderation::Moderation;
+use super::shared::{Deliverer, Shared, Turn};
 use super::socket::{DataSocket, control_space, is_idle};
 use super::stats::count;
 use super::{Clock, Driven};
@@ -23,6 +24,7 @@ pub(super) struct Receiver {
     buffers: Buffers,
     control: Vec<u8>,
     linger: Linger,
+    moderation: Moderation,
     /// How long the last arrival had to be waited for.
     waited: Option<Duration>,
     pub(super) bursts: Vec<Burst>,
@@ -31,7 +33,15 @@ pub(super) struct Receiver {
 impl Receiver {
     pub(super) fn new(socket: Arc<DataSocket>, linger: Duration) -> Self {
         let (buffers, linger) = (Buffers::new(), Linger::new(linger));
-        Self { socket: Some(socket), buffers, control: control_space(), linger, waited: None, bursts: Vec::new() }
+        Self {
+            socket: Some(socket),
+            buffers,
+            control: control_space(),
+            linger,
+            moderation: Moderation::default(),
+            waited: None,
+            bursts: Vec::new(),
+        }
     }
 
     pub(super) fn close(&mut self) {
@@ -50,14 +60,18 @@ impl Receiver {
         if waited > PROMPT { Ok(()) } else { self.receive() }
     }
 
-    /// What was received came to something for the application, or not. `spoke`: whether that has called since it last got
-    /// something.
-    fn note_turn(&mut self, events: bool, spoke: &AtomicBool) {
-        match self.waited.take() {
+    /// Takes note of what came of a turn. Returns how long to rest before the next. `spoke`: whether the application has
+    /// called since it last got something.
+    fn note_turn(&mut self, turn: Turn, spoke: &AtomicBool) -> Duration {
+        let Turn { datagrams, junk, events } = turn;
+        let waited = self.waited.take();
+        self.moderation.handle_turn(waited.unwrap_or_default(), datagrams, junk);
+        match waited {
             Some(waited) if events => self.linger.handle_arrival(waited, spoke.swap(false, Ordering::Relaxed)),
             Some(_) => self.linger.handle_nothing(),
             None => {}
         }
+        self.moderation.rest()
     }
 
     /// Looks for a datagram if one is likely to come at once; false if none came.
@@ -108,8 +122,8 @@ pub(super) fn run<N: Driven>(shared: &Shared<N>) {
     while !shared.is_closing() {
         let mut receiver = lock(&shared.receiver);
         let received = if unfinished { receiver.receive() } else { receiver.wait(turned) };
-        let events = shared.hand_up(&mut receiver.bursts);
-        receiver.note_turn(events, &shared.spoke);
+        let turn = shared.hand_up(&mut receiver.bursts);
+        let rest = receiver.note_turn(turn, &shared.spoke);
         drop(receiver);
         if let Err(error) = received
             && !is_idle(&error)
@@ -118,7 +132,10 @@ pub(super) fn run<N: Driven>(shared: &Shared<N>) {
         }
         shared.flush_unless_gathering();
         // Also when there was nothing to receive: a thread of the application may have left events to us.
-        unfinished = (events || unfinished) && shared.deliver(Deliverer::Receiver) == Outcome::Unfinished;
+        unfinished = (turn.events || unfinished) && shared.deliver(Deliverer::Receiver) == Outcome::Unfinished;
+        if !rest.is_zero() {
+            std::thread::sleep(rest);
+        }
         turned = Clock::now();
     }
     lock(&shared.receiver).close();

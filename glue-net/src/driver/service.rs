@@ -182,7 +182,7 @@ impl<N: Driven> Service<N> {
             }
         }
         // Events are delivered after `do_due`.
-        let new = self.shared.hand_up(&mut self.bursts);
+        let new = self.shared.hand_up(&mut self.bursts).events;
         self.rest.handle_heard(Clock::now(), heard, new);
     }
 

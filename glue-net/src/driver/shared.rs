@@ -59,6 +59,16 @@ struct Delivery<E> {
     events: Vec<E>,
 }
 
+/// What came of the datagrams of one turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) datagrams: u64,
+    /// Those that no peer sent.
+    pub(super) junk: u64,
+    /// Whether events did.
+    pub(super) events: bool,
+}
+
 /// Who delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deliverer {
@@ -178,11 +188,12 @@ impl<N: Driven> Shared<N> {
         lock(&self.core)
     }
 
-    /// Hands received datagrams to the node, one lock for all; true if events came of them.
-    pub(super) fn hand_up(&self, bursts: &mut Vec<Burst>) -> bool {
-        let mut datagrams = 0;
+    /// Hands received datagrams to the node, one lock for all.
+    pub(super) fn hand_up(&self, bursts: &mut Vec<Burst>) -> Turn {
+        let mut datagrams = 0_u64;
         let mut core = self.lock();
         let now = core.now();
+        let junk = core.node.junk();
         for burst in bursts.drain(..) {
             let from = burst.from;
             for datagram in burst {
@@ -191,9 +202,10 @@ impl<N: Driven> Shared<N> {
             }
         }
         let events = core.take_events();
+        let junk = core.node.junk() - junk;
         drop(core);
-        count(&self.counters.datagrams_received, datagrams);
-        events
+        self.counters.datagrams_received.fetch_add(datagrams, Ordering::Relaxed);
+        Turn { datagrams, junk, events }
     }
 
     /// As [`Shared::flush`], unless a calling thread will send what it gathers in a moment: acks then go with it, and it
