@@ -7,6 +7,7 @@ use std::time::Duration;
 use glue_net::Instant;
 
 use crate::congestion::Stamp;
+use crate::room;
 use crate::weight::weight;
 
 /// A packet that was sent.
@@ -100,6 +101,12 @@ impl Flight {
         self.bytes += packet.bytes as u64;
         self.eliciting += usize::from(packet.is_eliciting());
         self.packets.push_back(packet);
+    }
+
+    /// Gives some of the memory back that a burst has left.
+    pub(crate) fn give_room_back(&mut self) {
+        room::give_back(&mut self.packets);
+        room::give_back(&mut self.lost);
     }
 
     /// Bytes under way.

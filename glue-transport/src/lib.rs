@@ -23,6 +23,7 @@ mod path;
 mod private;
 mod ranges;
 mod recovery;
+mod room;
 mod rtt;
 mod session;
 mod stats;

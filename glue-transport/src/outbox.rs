@@ -6,6 +6,7 @@ use std::time::Duration;
 use glue_net::{Instant, Payload, Priority, Skip};
 
 use crate::dedup::Seen;
+use crate::room;
 
 /// What waits and what is unacknowledged.
 #[derive(Debug)]
@@ -134,6 +135,13 @@ impl<P: Payload> Outbox<P> {
         self.urgent.len() + self.slots.len() + self.lanes.iter().map(|lane| lane.queue.len()).sum::<usize>()
     }
 
+    /// What there is room for.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        let lanes = self.lanes.iter().map(|lane| lane.queue.capacity() + lane.resend.capacity());
+        self.urgent.capacity() + self.slots.capacity() + lanes.sum::<usize>()
+    }
+
     /// Nothing waits to be sent (unacknowledged payloads may be under way).
     pub(crate) fn is_drained(&self) -> bool {
         self.urgent.is_empty() && self.lanes.iter().all(Lane::is_drained)
@@ -201,9 +209,24 @@ impl<P: Payload> Outbox<P> {
         self.lanes.iter().any(|lane| !lane.queue.is_empty())
     }
 
-    /// Whether anything may expire.
+    /// Whether anything may expire, or there is memory to give back.
     pub(crate) fn needs_sweep(&self) -> bool {
-        self.has_queued() || !self.slots.is_empty()
+        self.has_queued() || !self.slots.is_empty() || self.has_spare_room()
+    }
+
+    fn has_spare_room(&self) -> bool {
+        let mut queues = self.lanes.iter().map(|lane| &lane.queue);
+        room::is_spare(&self.slots) || room::is_spare(&self.urgent) || queues.any(room::is_spare)
+    }
+
+    /// Gives some of the memory back that a burst has left.
+    fn give_room_back(&mut self) {
+        room::give_back(&mut self.slots);
+        room::give_back(&mut self.urgent);
+        for lane in &mut self.lanes {
+            room::give_back(&mut lane.queue);
+            room::give_back(&mut lane.resend);
+        }
     }
 
     /// Whether numbers are left that the peer can tell apart.
@@ -380,8 +403,9 @@ impl<P: Payload> Outbox<P> {
     }
 
     /// Turns what has expired into notices, and merges those in the queue. What was sent and not acknowledged as well: if it
-    /// arrived, its ack will settle the notice; if not, only the notice is of use.
+    /// arrived, its ack will settle the notice; if not, only the notice is of use. And gives memory back.
     pub(crate) fn sweep(&mut self, now: Instant) {
+        self.give_room_back();
         for slot in &mut self.slots {
             let Some(payload) = &mut slot.payload else { continue };
             if !expire_if_due(payload, now) {

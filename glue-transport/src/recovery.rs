@@ -91,6 +91,7 @@ impl<P: Payload> Native<P> {
         }
         if self.sweep_at.is_some_and(|at| at <= now) {
             self.outbox.sweep(now);
+            self.flight.give_room_back();
             self.sweep_at = self.outbox.needs_sweep().then_some(now + SWEEP_INTERVAL);
         }
     }

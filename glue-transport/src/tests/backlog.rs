@@ -23,6 +23,17 @@ fn a_queue_that_is_shed_arrives_as_notices() {
 }
 
 #[test]
+fn the_memory_of_a_burst_is_given_back() {
+    let room = |pair: &mut Pair| pair.ends[0].native(PEER).map(|native| native.outbox.room()).unwrap();
+    let mut pair = Pair::new(1, &Config::default());
+    pair.run(SECOND);
+    (0..1_000).for_each(|id| assert!(pair.ends[0].send(pair.now, PEER, note(id, 1_000))));
+    assert!(room(&mut pair) >= 1_000, "{}", room(&mut pair));
+    pair.run(SECOND * 3);
+    assert!(pair.ends[0].queue_bytes(PEER) == 0 && room(&mut pair) <= 150, "{}", room(&mut pair));
+}
+
+#[test]
 fn a_peer_stands_still_from_when_it_last_took_something() {
     let mut pair = Pair::new(1, &Config::default());
     pair.run(SECOND * 10);
