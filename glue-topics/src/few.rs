@@ -1,18 +1,19 @@
 //! A map of a few things, for where there are many such maps.
 
-/// A sorted row. A map of the standard library has room for eleven things as soon as it has one, and keeps it.
-#[derive(Clone, Debug)]
-pub(crate) struct Few<K, V>(Vec<(K, V)>);
-
-impl<K, V> Default for Few<K, V> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
+/// A sorted row; mostly there is one thing in it, which then stands here itself. A map of the standard library has room for
+/// eleven as soon as it has one, and keeps it; and a row of one elsewhere is a small thing between larger ones that come and go, whose
+/// memory the allocator can not join again.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Few<K, V> {
+    #[default]
+    None,
+    One((K, V)),
+    Many(Vec<(K, V)>),
 }
 
 impl<K: Copy + Ord, V> Few<K, V> {
     pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        matches!(self, Self::None)
     }
 
     pub(crate) fn contains_key(&self, key: &K) -> bool {
@@ -20,41 +21,79 @@ impl<K: Copy + Ord, V> Few<K, V> {
     }
 
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
-        self.0.get(self.find(key).ok()?).map(|(_, value)| value)
+        self.row().get(self.find(key).ok()?).map(|(_, value)| value)
     }
 
     pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
         let at = self.find(key).ok()?;
-        self.0.get_mut(at).map(|(_, value)| value)
+        self.row_mut().get_mut(at).map(|(_, value)| value)
     }
 
     /// Puts it in the place of what was there.
     pub(crate) fn insert(&mut self, key: K, value: V) {
-        let at = self.find(&key).unwrap_or_else(|at| at);
-        self.remove(&key);
-        self.0.reserve_exact(1);
-        self.0.insert(at, (key, value));
+        let at = match self.find(&key) {
+            Ok(at) => return self.row_mut().get_mut(at).map_or((), |there| there.1 = value),
+            Err(at) => at,
+        };
+        let mut row = match std::mem::take(self) {
+            Self::None => return *self = Self::One((key, value)),
+            Self::One(one) => {
+                let mut row = Vec::with_capacity(2);
+                row.push(one);
+                row
+            }
+            Self::Many(row) => row,
+        };
+        row.reserve_exact(1);
+        row.insert(at, (key, value));
+        *self = Self::Many(row);
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
         let at = self.find(key).ok()?;
-        Some(self.0.remove(at).1)
+        let mut row = match std::mem::take(self) {
+            Self::None => return None,
+            Self::One((_, value)) => return Some(value),
+            Self::Many(row) => row,
+        };
+        let (_, value) = row.remove(at);
+        *self = match row.len() {
+            0 | 1 => row.pop().map_or(Self::None, Self::One),
+            _ => Self::Many(row),
+        };
+        Some(value)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
-        self.0.iter().map(|(key, value)| (*key, value))
+        self.row().iter().map(|(key, value)| (*key, value))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (K, &mut V)> {
-        self.0.iter_mut().map(|(key, value)| (*key, value))
+        self.row_mut().iter_mut().map(|(key, value)| (*key, value))
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
-        self.0.iter().map(|(_, value)| value)
+        self.row().iter().map(|(_, value)| value)
     }
 
     fn find(&self, key: &K) -> Result<usize, usize> {
-        self.0.binary_search_by_key(key, |(key, _)| *key)
+        self.row().binary_search_by_key(key, |(key, _)| *key)
+    }
+
+    fn row(&self) -> &[(K, V)] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(row) => row,
+        }
+    }
+
+    fn row_mut(&mut self) -> &mut [(K, V)] {
+        match self {
+            Self::None => &mut [],
+            Self::One(one) => std::slice::from_mut(one),
+            Self::Many(row) => row,
+        }
     }
 }
 
