@@ -101,6 +101,7 @@ impl Flight {
         self.bytes += packet.bytes as u64;
         self.eliciting += usize::from(packet.is_eliciting());
         self.packets.push_back(packet);
+        self.forget_all_if_none_is_awaited();
     }
 
     /// Gives some of the memory back that a burst has left.
@@ -231,7 +232,12 @@ impl Flight {
             self.packets.pop_front();
             self.first += 1;
         }
-        // With nothing under way there is nothing to wait for, whatever was acknowledged.
+        self.forget_all_if_none_is_awaited();
+    }
+
+    /// With nothing under way that asks for an ack there is nothing to wait for, whatever was acknowledged. Who only receives sends
+    /// nothing but acks, which none follows.
+    fn forget_all_if_none_is_awaited(&mut self) {
         if self.eliciting == 0 {
             self.first += self.packets.len() as u64;
             self.packets.clear();
@@ -299,6 +305,11 @@ mod tests {
         }
         flight.acknowledge(&(0..=0), |_, _| ());
         assert_eq!((flight.packets.len(), flight.next()), (0, 1_000));
+        // Nor when no ack comes, as none is asked for.
+        for n in 1_000..2_000 {
+            flight.push(Packet::new(0, 0..0, Vec::new(), Stamp::at(Instant::from_nanos(n))));
+        }
+        assert_eq!((flight.packets.len(), flight.next()), (0, 2_000));
     }
 
     #[test]
