@@ -12,20 +12,16 @@ use std::time::Duration;
 pub(super) struct Moderation {
     /// By how much junk has outweighed the rest lately.
     excess: u64,
-    rests: bool,
 }
 
 impl Moderation {
-    /// Takes note of a turn's datagrams, which had to be waited for so long.
-    pub(super) fn handle_turn(&mut self, waited: Duration, datagrams: u64, junk: u64) {
+    /// Takes note of a turn's datagrams, which had to be waited for so long. Returns for how long to rest before the next; zero:
+    /// not at all.
+    pub(super) fn handle_turn(&mut self, waited: Duration, datagrams: u64, junk: u64) -> Duration {
         let useful = datagrams.saturating_sub(junk);
         self.excess = (self.excess + junk).saturating_sub(useful * USEFUL_WEIGHT).min(MOST_EXCESS);
-        self.rests = self.excess >= ENOUGH && junk > 0 && useful == 0 && waited <= FLOOD;
-    }
-
-    /// For how long to rest before the next turn; zero: not at all.
-    pub(super) const fn rest(&self) -> Duration {
-        if self.rests { REST } else { Duration::ZERO }
+        let rests = self.excess >= ENOUGH && junk > 0 && useful == 0 && waited <= FLOOD;
+        if rests { REST } else { Duration::ZERO }
     }
 }
 
@@ -49,10 +45,10 @@ mod tests {
 
     fn flooded() -> Moderation {
         let mut moderation = Moderation::default();
-        for turn in 0..ENOUGH {
-            assert_eq!(moderation.rest(), Duration::ZERO, "turn {turn}");
-            moderation.handle_turn(SOON, 1, 1);
+        for turn in 1..ENOUGH {
+            assert_eq!(moderation.handle_turn(SOON, 1, 1), Duration::ZERO, "turn {turn}");
         }
+        assert_eq!(moderation.handle_turn(SOON, 1, 1), REST);
         moderation
     }
 
@@ -60,37 +56,31 @@ mod tests {
     fn a_flood_of_junk_is_received_in_heaps() {
         let mut moderation = flooded();
         for _ in 0..100 {
-            assert_eq!(moderation.rest(), REST);
-            moderation.handle_turn(Duration::ZERO, 8, 8);
+            assert_eq!(moderation.handle_turn(Duration::ZERO, 8, 8), REST);
         }
     }
 
     #[test]
     fn nothing_waits_behind_what_a_peer_sent() {
         let mut moderation = flooded();
-        moderation.handle_turn(SOON, 9, 8);
-        assert_eq!(moderation.rest(), Duration::ZERO, "in the same turn");
-        moderation.handle_turn(SOON, 1, 1);
-        assert_eq!(moderation.rest(), REST, "one ack is no end of a flood");
-        (0..8).for_each(|_| moderation.handle_turn(SOON, 1, 0));
-        moderation.handle_turn(SOON, 8, 8);
-        assert_eq!(moderation.rest(), Duration::ZERO, "eight are");
+        assert_eq!(moderation.handle_turn(SOON, 9, 8), Duration::ZERO, "in the same turn");
+        assert_eq!(moderation.handle_turn(SOON, 1, 1), REST, "one ack is no end of a flood");
+        (0..8).for_each(|_| assert_eq!(moderation.handle_turn(SOON, 1, 0), Duration::ZERO));
+        assert_eq!(moderation.handle_turn(SOON, 8, 8), Duration::ZERO, "eight are");
     }
 
     #[test]
     fn a_busy_peer_is_never_made_to_wait() {
         let mut moderation = Moderation::default();
         for _ in 0..1_000 {
-            moderation.handle_turn(SOON, 3, 3);
-            assert_eq!(moderation.rest(), Duration::ZERO);
-            moderation.handle_turn(SOON, 1, 0);
+            assert_eq!(moderation.handle_turn(SOON, 3, 3), Duration::ZERO);
+            assert_eq!(moderation.handle_turn(SOON, 1, 0), Duration::ZERO);
         }
     }
 
     #[test]
     fn rare_junk_is_received_as_it_comes() {
         let mut moderation = flooded();
-        moderation.handle_turn(Duration::from_millis(2), 1, 1);
-        assert_eq!(moderation.rest(), Duration::ZERO);
+        assert_eq!(moderation.handle_turn(Duration::from_millis(2), 1, 1), Duration::ZERO);
     }
 }

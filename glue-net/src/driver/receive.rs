@@ -65,13 +65,12 @@ impl Receiver {
     fn note_turn(&mut self, turn: Turn, spoke: &AtomicBool) -> Duration {
         let Turn { datagrams, junk, events } = turn;
         let waited = self.waited.take();
-        self.moderation.handle_turn(waited.unwrap_or_default(), datagrams, junk);
         match waited {
             Some(waited) if events => self.linger.handle_arrival(waited, spoke.swap(false, Ordering::Relaxed)),
             Some(_) => self.linger.handle_nothing(),
             None => {}
         }
-        self.moderation.rest()
+        self.moderation.handle_turn(waited.unwrap_or_default(), datagrams, junk)
     }
 
     /// Looks for a datagram if one is likely to come at once; false if none came.
