@@ -85,31 +85,74 @@ fn a_fragment_beyond_its_message_is_ignored() {
 fn a_peer_that_is_gone_leaves_nothing_and_takes_nothing_of_others() {
     let (mut joiner, now) = joiner(Config::default());
     let piece = encode(&pieces(1, text(5_000, 1), 1_000..1_001, &mut Rng::new(1))[0]);
-    for peer in [PEER, OTHER] {
+    for (peer, classic) in [(PEER, 10), (OTHER, 11)] {
         assert_eq!(joiner.handle_payload(NOW, peer, piece.clone()), None);
-        assert_eq!(joiner.handle_frame(now, peer, &frame(1, 0, 2, 10)), None);
+        assert_eq!(joiner.handle_frame(now, peer, &frame(1, 0, 2, classic)), None);
     }
     let both = joiner.held_bytes();
     joiner.handle_peer_gone(PEER);
-    assert_eq!((joiner.held_bytes(), joiner.stats().partials), (both / 2, 2));
+    assert_eq!(
+        (joiner.held_bytes(), joiner.stats().partials),
+        (both.div_ceil(2), 2),
+        "the longer one of the other stays"
+    );
     joiner.handle_peer_gone(OTHER);
     assert_eq!((joiner.held_bytes(), joiner.stats().partials), (0, 0));
+}
+
+/// A piece of message `message`, with a head where it is the first.
+fn piece_of(message: u64, offset: u64, total: u64, len: usize) -> Bytes {
+    let mut payload = vec![1];
+    for number in [message, offset, total] {
+        glue_net::wire::put_varint(&mut payload, number);
+    }
+    if offset == 0 {
+        payload.extend_from_slice(&[1, 9]);
+    }
+    payload.resize(payload.len() + len, 0);
+    Bytes::from(payload)
+}
+
+/// What a message costs beside its bytes.
+const MESSAGE: usize = 256;
+
+#[test]
+fn what_came_ahead_counts_until_it_is_joined() {
+    let (mut joiner, _) = joiner(Config::default());
+    for (n, offset) in [(1, 1_000), (2, 2_000)] {
+        assert_eq!(joiner.handle_payload(NOW, PEER, piece_of(7, offset, 200_000, 1_000)), None);
+        assert_eq!(joiner.held_bytes(), MESSAGE + n * (1_000 + ENTRY));
+    }
+    // The same again takes the place of the first.
+    assert_eq!(joiner.handle_payload(NOW, PEER, piece_of(7, 2_000, 200_000, 1_000)), None);
+    assert_eq!(joiner.held_bytes(), MESSAGE + 2 * (1_000 + ENTRY));
+    // From the front on it lies in one buffer, made for 64 KiB or for twice what came.
+    assert_eq!(joiner.handle_payload(NOW, PEER, piece_of(7, 0, 200_000, 1_000)), None);
+    assert_eq!(joiner.held_bytes(), MESSAGE + (64 << 10));
+    assert_eq!(joiner.handle_payload(NOW, PEER, piece_of(7, 3_000, 200_000, 70_000)), None);
+    assert_eq!(joiner.held_bytes(), MESSAGE + 2 * 73_000);
+}
+
+#[test]
+fn a_message_that_gets_nothing_any_more_makes_room() {
+    let (mut joiner, _) = joiner(Config { max_partials_per_peer: 1, ..Config::default() });
+    assert_eq!(joiner.handle_payload(NOW, PEER, piece_of(1, 10, 100, 10)), None);
+    let held = joiner.held_bytes();
+    for refused in 0..131_072 {
+        assert_eq!(joiner.stats().over_partials, refused);
+        assert_eq!(joiner.handle_payload(NOW, PEER, piece_of(2, 10, 100, 20)), None);
+        assert_eq!(joiner.held_bytes(), held, "after {refused}");
+    }
+    assert_eq!(joiner.handle_payload(NOW, PEER, piece_of(2, 10, 100, 20)), None);
+    assert_eq!((joiner.held_bytes(), joiner.stats().partials), (held + 10, 1));
+    joiner.handle_peer_gone(PEER);
+    assert_eq!(joiner.held_bytes(), 0);
 }
 
 #[test]
 fn what_can_not_be_read_or_does_not_fit_is_counted() {
     let (mut joiner, _) = joiner(Config::default());
-    let piece = |offset: u64, total: u64, len: usize| {
-        let mut payload = vec![1];
-        for number in [7, offset, total] {
-            glue_net::wire::put_varint(&mut payload, number);
-        }
-        if offset == 0 {
-            payload.extend_from_slice(&[1, 9]);
-        }
-        payload.resize(payload.len() + len, 0);
-        Bytes::from(payload)
-    };
+    let piece = |offset, total, len| piece_of(7, offset, total, len);
     assert_eq!(joiner.handle_payload(NOW, PEER, Bytes::from_static(&[3])), None);
     assert_eq!(joiner.handle_payload(NOW, PEER, Bytes::new()), None);
     assert_eq!(joiner.stats().malformed, 2);
