@@ -73,8 +73,8 @@ impl Stream {
         let Some(track) = sink.tracks.get_mut(&sink.life(&self.topic)) else { return };
         for (id, next) in places {
             let has_wish = sink.subscriptions.wish_of(id) > 0;
-            // Where it is already, all that this stream brings has gone through the track.
-            if !track.places.contains_key(&id) {
+            // Where it is already, all that this stream brings has gone through the track. Where it joins, that waits there.
+            if !track.places.contains_key(&id) && !track.joining.contains_key(&id) {
                 track.places.insert(id, Place { next, is_anchored: true, has_wish });
             }
         }

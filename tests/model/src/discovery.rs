@@ -203,9 +203,6 @@ impl Announcers {
     }
 
     fn fire(&mut self, node: u8) {
-        if node == 0 && self.plan.has(Flaw::Stopped) {
-            return;
-        }
         let now = self.now;
         if let Some(discovery) = self.node_mut(node).and_then(|node| node.discovery.as_mut()) {
             discovery.handle_timeout(now);

@@ -15,8 +15,8 @@ use glue_model::{Bounds, CHECKS, Check, Plan};
 struct Arguments {
     /// Which check, or `all`.
     name: Option<String>,
-    /// A bound in place of the one that tests have, as NAME=NUMBER: faults (in all), losses, copies, holds (late ones), crashes,
-    /// starts, cuts, messages, ticks (of the clock). May be given several times.
+    /// A bound in place of the one that tests have, as NAME=NUMBER: faults (in all), losses, copies, holds (late ones), lateness
+    /// (how late, in tenths of a second; 0 is any), crashes, starts, cuts, messages, ticks (of the clock). May be given several times.
     #[arg(long = "bound", value_name = "NAME=NUMBER", value_parser = bound)]
     bounds: Vec<(String, u8)>,
     /// Threads to use.

@@ -31,6 +31,8 @@ pub(crate) struct Cluster {
     cut: BTreeSet<(u8, u8)>,
     /// What waits at its sender until the way is there again.
     waiting: Vec<Parcel<Item>>,
+    /// Since when something stays away.
+    held_since: Option<Instant>,
     pub(crate) line: Line<Item>,
 }
 
@@ -43,6 +45,7 @@ impl Cluster {
             links: links.to_vec(),
             cut: BTreeSet::new(),
             waiting: Vec::new(),
+            held_since: None,
             line: Line::new(bounds),
         };
         for (a, b) in links {
@@ -155,6 +158,7 @@ impl Cluster {
         self.cut.contains(&pair(a, b))
     }
 
+    /// They lose each other. What they then send is still to be flushed, as after [`Cluster::heal`].
     pub(crate) fn cut(&mut self, a: u8, b: u8) {
         self.cut.insert(pair(a, b));
         self.waiting.extend(self.line.withdraw(|parcel| pair(parcel.from, parcel.to) == pair(a, b)));
@@ -163,7 +167,6 @@ impl Cluster {
                 topics.handle_peer_suspended(peer(other));
                 topics.handle_silence(now, peer(other));
             });
-            self.flush(node);
         }
     }
 
@@ -177,13 +180,13 @@ impl Cluster {
             .partition::<Vec<_>, _>(|parcel| pair(parcel.from, parcel.to) == pair(a, b));
         self.waiting = still;
         now.into_iter().for_each(|parcel| self.line.tell(parcel.from, parcel.to, parcel.item));
-        [a, b].into_iter().for_each(|node| self.flush(node));
     }
 
     pub(crate) fn heal_all(&mut self) {
         for (a, b) in std::mem::take(&mut self.cut) {
             self.cut.insert((a, b));
             self.heal(a, b);
+            [a, b].into_iter().for_each(|node| self.flush(node));
         }
     }
 
@@ -204,11 +207,26 @@ impl Cluster {
         true
     }
 
+    /// Whether there is a timer, and nothing has to come before it that stays away.
+    fn may_tick(&self) -> bool {
+        let lateness = Duration::from_millis(100) * self.line.left.lateness.into();
+        let latest = self.held_since.map(|since| since + lateness);
+        self.next_timer().is_some_and(|next| latest.is_none_or(|latest| next <= latest))
+    }
+
+    /// Lets something happen to what is under way; what arrives by it.
+    pub(crate) fn choose(&mut self, choice: Choice) -> Option<Parcel<Item>> {
+        let arrived = self.line.choose(choice);
+        let is_bounded = self.line.left.lateness > 0 && self.line.has_held();
+        self.held_since = is_bounded.then(|| self.held_since.unwrap_or(self.now));
+        arrived
+    }
+
     /// What may happen to what is under way, and to the clock.
     pub(crate) fn choices(&self, out: &mut Vec<Choice>) {
         self.line.choices(out);
         let left = self.line.left;
-        if self.line.is_quiet() && left.ticks > 0 && self.next_timer().is_some() {
+        if self.line.is_quiet() && left.ticks > 0 && self.may_tick() {
             out.push(Choice::Tick);
         }
         for (a, b) in self.links() {

@@ -1,4 +1,4 @@
-//! All states within the bounds of the tests keep all promises; `chain` and `late` do not yet (RELIABILITY.md, section 3). Larger bounds: `cargo run --release -p glue-model`.
+//! All states within the bounds of the tests keep all promises. Larger bounds: `cargo run --release -p glue-model`.
 
 use glue_model::{CHECKS, Plan};
 
@@ -15,25 +15,35 @@ fn exhaust(name: &str, states_at_least: usize) {
 
 #[test]
 fn discovery() {
-    exhaust("discovery", 1_000);
+    exhaust("discovery", 50_000);
 }
 
 #[test]
 fn transport() {
-    exhaust("transport", 1_000);
+    exhaust("transport", 30_000);
 }
 
 #[test]
 fn window() {
-    exhaust("window", 100);
+    exhaust("window", 30_000);
 }
 
 #[test]
 fn caches() {
-    exhaust("caches", 1_000);
+    exhaust("caches", 4_000);
 }
 
 #[test]
 fn groups() {
-    exhaust("groups", 1_000);
+    exhaust("groups", 50_000);
+}
+
+#[test]
+fn chain() {
+    exhaust("chain", 4_000);
+}
+
+#[test]
+fn late() {
+    exhaust("late", 20_000);
 }

@@ -2,8 +2,18 @@
 
 use glue_model::{Bounds, CHECKS, Flaw, Plan};
 
-const NONE: Bounds =
-    Bounds { faults: 0, losses: 0, copies: 0, holds: 0, crashes: 0, starts: 0, cuts: 0, messages: 0, ticks: 0 };
+const NONE: Bounds = Bounds {
+    faults: 0,
+    losses: 0,
+    copies: 0,
+    holds: 0,
+    lateness: 0,
+    crashes: 0,
+    starts: 0,
+    cuts: 0,
+    messages: 0,
+    ticks: 0,
+};
 
 /// With the flaw this promise is broken, in some way that is found. That it is kept without is what `exhausted.rs` shows.
 fn breaks(name: &str, flaw: Flaw, bounds: Bounds, promise: &'static str) {
@@ -130,4 +140,9 @@ fn a_member_that_is_preferred_is_seen() {
     let bounds = Bounds { messages: 4, ..NONE };
     breaks("groups", Flaw::Favourite, bounds, "a message goes to a member that has the fewest");
     breaks("groups", Flaw::Favourite, bounds, "each message is done by a member, and nothing is left of it");
+}
+
+#[test]
+fn a_message_that_nobody_published_is_seen() {
+    breaks("groups", Flaw::Changed, Bounds { messages: 1, ..NONE }, "nothing comes that was not published");
 }
