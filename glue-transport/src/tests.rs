@@ -12,6 +12,7 @@ use glue_net::{Chain, EndpointId, Incarnation, Instant, NetworkId, Payload, Peer
 use super::*;
 
 mod backlog;
+mod costs;
 mod mtu;
 mod private;
 mod qos;
@@ -122,6 +123,9 @@ struct Pair {
     duplicate: f64,
     jitter: Duration,
     cut: bool,
+    /// Bytes that leave in a second, 0 without end, and how many wait for that at most; until when the last of each end has left.
+    rate: (u64, u64),
+    leaves: [Instant; 2],
     /// The longest datagram that leaves, and the longest that arrives.
     interface_bytes: usize,
     path_bytes: usize,
@@ -181,6 +185,8 @@ impl Pair {
             duplicate: 0.0,
             jitter: Duration::ZERO,
             cut: false,
+            rate: (0, 0),
+            leaves: [Instant::ZERO; 2],
             interface_bytes: 1_472,
             path_bytes: 1_472,
             take: true,
@@ -218,9 +224,25 @@ impl Pair {
         if self.cut || bytes.len() > self.path_bytes || self.rng.chance(self.loss) {
             return;
         }
+        let Some(leaves) = self.queue(to, bytes.len() as u64) else { return };
         let jitter = Duration::from_nanos(self.rng.below(self.jitter.as_nanos() as u64 + 1));
-        let at = std::cmp::Reverse((self.now + DELAY + jitter, self.sent));
+        let at = std::cmp::Reverse((leaves + DELAY + jitter, self.sent));
         self.line.push(Arrival { at, to, bytes });
+    }
+
+    /// When so many bytes have left, if there is room for them.
+    fn queue(&mut self, to: usize, bytes: u64) -> Option<Instant> {
+        let (rate, room) = self.rate;
+        if rate == 0 {
+            return Some(self.now);
+        }
+        let begin = self.leaves[to].max(self.now);
+        let waiting = begin.since(self.now).as_nanos() as u64 * rate / 1_000_000_000;
+        if waiting + bytes > room {
+            return None;
+        }
+        self.leaves[to] = begin + Duration::from_nanos(bytes * 1_000_000_000 / rate);
+        Some(self.leaves[to])
     }
 
     fn receive(&mut self, end: usize, bytes: Vec<u8>) {
