@@ -1,5 +1,6 @@
 //! Whole-crate tests: several [`Topics`] in one world, with a channel between them that keeps no order.
 
+mod accounts;
 mod behaviour;
 mod cache;
 mod calls;
