@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use glue_net::wire::classic::{self, Codec};
+use glue_net::wire::classic::Frame;
 use glue_net::{Chain, EndpointId, Incarnation, Instant, NetworkId, Payload, PeerId, Priority, Rng, Skip, WallClock};
 
 use super::*;
 
 mod backlog;
+mod classic;
 mod costs;
 mod mtu;
 mod private;
@@ -90,7 +91,7 @@ impl Payload for Note {
     fn is_urgent(&self) -> bool {
         self.urgent
     }
-    fn fill_frame(&self, frame: &mut classic::Frame) -> bool {
+    fn fill_frame(&self, frame: &mut Frame) -> bool {
         let mut out = Chain::default();
         self.encode(Instant::ZERO, &mut out);
         frame.payload = out.to_vec().into();
@@ -517,32 +518,4 @@ fn hostile_frames_under_a_known_token_do_no_harm() {
         while pair.ends[1].poll_transmit(pair.now, &mut out).is_some() {}
     }
     assert!(pair.ends[1].queue_bytes(PEER) == 0);
-}
-
-#[test]
-fn classic_frames_are_acked_resent_and_told_apart() {
-    let mut rng = Rng::new(3);
-    let mut transport: Transport<Note> = Transport::new(Config::default(), local(0), rng.fork());
-    let classic = Remote { classic: Some(Codec::MessagePack), ..remote(1) };
-    transport.connect(Instant::ZERO, PEER, &classic);
-    let frame = classic::Frame {
-        frame_id: classic::Ksuid([5; 20]),
-        fragment_count: 1,
-        needs_ack: true,
-        payload: Bytes::from_static(b"x"),
-        ..classic::Frame::default()
-    };
-    let now = Instant::ZERO;
-    assert!(transport.handle_classic(now, PEER, frame.clone()).is_some());
-    assert!(transport.handle_classic(now, PEER, frame).is_none());
-    let mut out = Chain::default();
-    let acks = std::iter::from_fn(|| transport.poll_transmit(now, &mut out)).count();
-    assert_eq!(acks, 2, "every frame is acked, also one that came before");
-    transport.send(now, PEER, note(1, 100));
-    assert!(transport.poll_transmit(now, &mut out).is_some());
-    assert!(transport.poll_transmit(now, &mut out).is_none());
-    let due = transport.poll_timeout().unwrap();
-    transport.handle_timeout(due);
-    assert!(transport.poll_transmit(due, &mut out).is_some(), "sent again");
-    assert_eq!(transport.peer_stats(PEER).unwrap().payloads_resent, 1);
 }
