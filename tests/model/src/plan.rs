@@ -32,6 +32,20 @@ pub struct Bounds {
 }
 
 impl Bounds {
+    /// Nothing may happen.
+    pub const NONE: Self = Self {
+        faults: 0,
+        losses: 0,
+        copies: 0,
+        holds: 0,
+        lateness: 0,
+        crashes: 0,
+        starts: 0,
+        cuts: 0,
+        messages: 0,
+        ticks: 0,
+    };
+
     /// Takes one from a bound, and one from all faults.
     pub(crate) fn spend(&mut self, what: impl Fn(&mut Self) -> &mut u8) {
         let left = what(self);
@@ -152,7 +166,7 @@ pub const CHECKS: &[Check] = &[
     Check {
         name: "discovery",
         about: "three endpoints announce themselves, come late, crash, leave and start again",
-        bounds: Bounds { faults: 1, losses: 1, copies: 1, holds: 1, crashes: 1, starts: 1, ticks: 12, ..NOTHING },
+        bounds: Bounds { faults: 1, losses: 1, copies: 1, holds: 1, crashes: 1, starts: 1, ticks: 12, ..Bounds::NONE },
         run: |plan, threads, tell| check::<Announcers>(plan, threads, tell),
     },
     Check {
@@ -167,26 +181,26 @@ pub const CHECKS: &[Check] = &[
             starts: 1,
             messages: 2,
             ticks: 4,
-            ..NOTHING
+            ..Bounds::NONE
         },
         run: |plan, threads, tell| check::<Senders<false>>(plan, threads, tell),
     },
     Check {
         name: "window",
         about: "one endpoint sends more at once than the receiver's window takes",
-        bounds: Bounds { faults: 1, losses: 1, copies: 1, holds: 1, messages: 1, ticks: 3, ..NOTHING },
+        bounds: Bounds { faults: 1, losses: 1, copies: 1, holds: 1, messages: 1, ticks: 3, ..Bounds::NONE },
         run: |plan, threads, tell| check::<Senders<true>>(plan, threads, tell),
     },
     Check {
         name: "caches",
         about: "a publisher, a cache and a subscriber that lose each other; the publisher dies",
-        bounds: Bounds { faults: 2, holds: 1, crashes: 1, cuts: 1, messages: 2, ticks: 3, ..NOTHING },
+        bounds: Bounds { faults: 2, holds: 1, crashes: 1, cuts: 1, messages: 2, ticks: 3, ..Bounds::NONE },
         run: |plan, threads, tell| check::<Caches<false>>(plan, threads, tell),
     },
     Check {
         name: "chain",
         about: "a publisher, two caches and a subscriber, each of which reaches its neighbours only",
-        bounds: Bounds { faults: 1, holds: 1, lateness: 9, crashes: 1, cuts: 1, messages: 3, ticks: 4, ..NOTHING },
+        bounds: Bounds { faults: 1, holds: 1, lateness: 9, crashes: 1, cuts: 1, messages: 3, ticks: 4, ..Bounds::NONE },
         run: |plan, threads, tell| check::<Caches<true>>(plan, threads, tell),
     },
     Check {
@@ -201,27 +215,14 @@ pub const CHECKS: &[Check] = &[
             cuts: 1,
             messages: 2,
             ticks: 3,
-            ..NOTHING
+            ..Bounds::NONE
         },
         run: |plan, threads, tell| check::<Caches<false>>(plan, threads, tell),
     },
     Check {
         name: "groups",
         about: "a publisher and two members of a queue group, which crash, leave and are out of reach",
-        bounds: Bounds { faults: 2, holds: 1, crashes: 1, cuts: 1, messages: 3, ticks: 2, ..NOTHING },
+        bounds: Bounds { faults: 2, holds: 1, crashes: 1, cuts: 1, messages: 3, ticks: 2, ..Bounds::NONE },
         run: |plan, threads, tell| check::<Groups>(plan, threads, tell),
     },
 ];
-
-const NOTHING: Bounds = Bounds {
-    faults: 0,
-    losses: 0,
-    copies: 0,
-    holds: 0,
-    lateness: 0,
-    crashes: 0,
-    starts: 0,
-    cuts: 0,
-    messages: 0,
-    ticks: 0,
-};
