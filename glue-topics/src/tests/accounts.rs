@@ -62,16 +62,6 @@ fn busy(config: &Config) -> (World, ServiceId) {
     (world, service)
 }
 
-fn step(world: &mut World, time: std::time::Duration) {
-    world.now = world.now + time;
-    let now = world.now;
-    for node in &mut world.nodes {
-        if node.poll_timeout().is_some_and(|at| at <= now) {
-            node.handle_timeout(now);
-        }
-    }
-}
-
 /// Publishes, and carries a part of what is under way.
 fn publish(world: &mut World, count: u64) {
     for number in 0..count {
@@ -81,7 +71,7 @@ fn publish(world: &mut World, count: u64) {
         if number % 4 == 3 {
             world.send();
             (0..3).for_each(|_| _ = world.carry_one());
-            step(world, ms(7));
+            world.pass(ms(7));
         }
     }
 }
@@ -133,7 +123,7 @@ fn what_everything_is_counted_as() {
     work(&mut world, &mut out);
     tell(&world, "all has come, and one joins late", &mut out);
     world.nodes[2].unsubscribe(late);
-    step(&mut world, SECOND);
+    world.pass(SECOND);
     world.nodes[1].handle_peer_suspended(peer(0));
     publish(&mut world, 30);
     for node in 1..4 {
@@ -141,7 +131,7 @@ fn what_everything_is_counted_as() {
     }
     world.flight.retain(|(from, to, _)| *from != 0 && *to != 0);
     world.nodes[1].unserve(service);
-    (0..20).for_each(|_| step(&mut world, ms(500)));
+    (0..20).for_each(|_| world.pass(ms(500)));
     world.settle();
     work(&mut world, &mut out);
     tell(&world, "its publisher is gone", &mut out);
@@ -171,13 +161,13 @@ fn what_is_counted_where_there_is_little_room() {
         (0..2).for_each(|_| _ = world.carry_one());
         if number % 10 == 0 {
             call(&mut world, &vec![2; (number * 10) as usize]);
-            step(&mut world, ms(20));
+            world.pass(ms(20));
         }
     }
     tell(&world, "much is under way", &mut out);
     world.settle();
     work(&mut world, &mut out);
-    (0..5).for_each(|_| step(&mut world, ms(500)));
+    (0..5).for_each(|_| world.pass(ms(500)));
     world.settle();
     tell(&world, "all has come or expired", &mut out);
     insta::assert_snapshot!(out);

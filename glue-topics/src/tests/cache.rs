@@ -72,12 +72,7 @@ impl Split {
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.world.now + time;
         while self.world.now < end {
-            self.world.now = self.world.now + ms(10);
-            for node in &mut self.world.nodes {
-                if node.poll_timeout().is_some_and(|at| at <= self.world.now) {
-                    node.handle_timeout(self.world.now);
-                }
-            }
+            self.world.pass(ms(10));
             loop {
                 self.world.send();
                 let cut = &self.cut;

@@ -100,6 +100,15 @@ impl World {
         WallTime::from_unix_nanos(1_795_224_787_000_000_000) + self.now.since(Instant::ZERO)
     }
 
+    /// Lets time pass, at once, and nodes do what is due then.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        let now = self.now;
+        for node in self.nodes.iter_mut().filter(|node| node.poll_timeout().is_some_and(|at| at <= now)) {
+            node.handle_timeout(now);
+        }
+    }
+
     pub(crate) fn publish(&mut self, node: usize, topic: &str, payload: &[u8]) -> u64 {
         self.publish_for(node, topic, SECOND, payload)
     }

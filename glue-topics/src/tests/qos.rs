@@ -176,13 +176,7 @@ fn missed_deadlines_are_told_on_both_sides_until_a_message_comes() {
             world.say(publication, 1);
             world.settle();
         }
-        world.now = world.now + ms(1);
-        let now = world.now;
-        world
-            .nodes
-            .iter_mut()
-            .filter(|node| node.poll_timeout().is_some_and(|at| at <= now))
-            .for_each(|node| node.handle_timeout(now));
+        world.pass(ms(1));
         for event in world.told(0) {
             let Event::OfferedDeadlineMissed { period, count, .. } = event else { panic!("{event:?}") };
             assert!(period == ms(10) && (50..=155).contains(&step));
