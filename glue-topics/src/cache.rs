@@ -107,6 +107,8 @@ pub(crate) struct Shelf {
     pub(crate) known: Ranges,
     /// What is below had to go: it is not asked for again.
     floor: u64,
+    /// Rounds since nothing was left of it but notices, see [`Caches::forget_the_gone`].
+    idle: u8,
 }
 
 #[derive(Debug)]
@@ -127,6 +129,8 @@ pub(crate) struct Caches {
     deadlines: BTreeSet<(Instant, u64, u64)>,
     /// Sources of which peers may be told something.
     pub(crate) changed: BTreeSet<u64>,
+    /// When to look for sources that are gone.
+    next_round: Option<Instant>,
     /// Bytes on their way to peers.
     pub(crate) carrying: Gauge,
     last_number: u64,
@@ -285,6 +289,7 @@ impl Caches {
         self.last_age += 1;
         cache.ages.insert(self.last_age, (number, first));
         self.deadlines.insert((stored.deadline, number, first));
+        shelf.idle = 0;
         shelf.known.add(first, last);
         shelf.bundles.insert(first, (self.last_age, Arc::new(stored)));
         let owner = shelf.owner;
@@ -294,10 +299,13 @@ impl Caches {
         self.bound(number);
     }
 
-    /// Notes messages that have expired.
-    pub(crate) fn skip(&mut self, source: &Arc<Source>, first: u64, last: u64) {
+    /// Notes messages that have expired, as their publisher says, or else a peer's cache.
+    pub(crate) fn skip(&mut self, source: &Arc<Source>, (first, last): (u64, u64), is_by_publisher: bool) {
         let Some(number) = self.shelf_for(source, first) else { return };
         let Some(shelf) = self.shelves.get_mut(&number) else { return };
+        if is_by_publisher {
+            shelf.idle = 0;
+        }
         if !shelf.known.contains(first, last) {
             let mut at = first;
             while let Some((from, to)) = shelf.known.missing_from(at, last) {
@@ -322,8 +330,33 @@ impl Caches {
         }
     }
 
+    /// Forgets sources of which nothing is left but notices, and whose publisher is gone. First peers are told no more of them: who
+    /// lacks what has expired has had time to learn why. Then the notices stay for another round, so that the last cache that tells
+    /// of them does not bring them back. One that has them from another cache alone never tells: two would remind each other for ever.
+    pub(crate) fn forget_the_gone(&mut self, now: Instant, is_here: impl Fn(&Source) -> bool) {
+        let is_round = self.next_round.is_some_and(|at| at <= now);
+        if is_round || self.next_round.is_none() {
+            self.next_round = (!self.shelves.is_empty()).then(|| now + ROUND);
+        }
+        let mut over = Vec::new();
+        for (number, shelf) in self.shelves.iter_mut().filter(|_| is_round) {
+            let is_gone = shelf.bundles.is_empty() && !is_here(&shelf.source);
+            shelf.idle = match shelf.idle {
+                idle if is_gone => idle + 1,
+                idle @ UNTOLD.. => idle,
+                _ => 0,
+            };
+            match shelf.idle {
+                UNTOLD if is_gone => _ = self.changed.insert(*number),
+                FORGOTTEN.. => over.push(*number),
+                _ => {}
+            }
+        }
+        over.into_iter().for_each(|number| self.forget(number));
+    }
+
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, ..)| *at)
+        [self.deadlines.first().map(|(at, ..)| *at), self.next_round].into_iter().flatten().min()
     }
 
     fn budget(&self) -> usize {
@@ -350,7 +383,8 @@ impl Caches {
         let owner = self.owner(&source.topic_name)?;
         self.last_number += 1;
         let (source, bundles, number) = (Arc::clone(source), BTreeMap::new(), self.last_number);
-        let shelf = Shelf { owner, source, bundles, expired: Ranges::default(), known: Ranges::default(), floor: 0 };
+        let (expired, known) = (Ranges::default(), Ranges::default());
+        let shelf = Shelf { owner, source, bundles, expired, known, floor: 0, idle: UNTOLD };
         self.numbers.insert(life, number);
         self.shelves.insert(number, shelf);
         self.forget_one(number);
@@ -425,6 +459,11 @@ impl Caches {
 }
 
 impl Shelf {
+    /// Whether peers are told of it.
+    pub(crate) fn is_told(&self) -> bool {
+        self.idle < UNTOLD && self.known.first().is_some()
+    }
+
     /// The bundle with this number in it, or the first above.
     pub(crate) fn from(&self, at: u64) -> Option<&Arc<Stored>> {
         let around = self.bundles.range(..=at).next_back().filter(|(_, (_, stored))| stored.last >= at);
@@ -469,6 +508,12 @@ impl Stored {
     }
 }
 
+/// How often is looked for sources that are gone: as long as an endpoint out of reach is remembered, if nobody says otherwise.
+const ROUND: Duration = Duration::from_secs(600);
+/// Rounds after which peers are told no more of a source that is gone: ten to twenty minutes.
+const UNTOLD: u8 = 2;
+/// Rounds after which it is forgotten: twenty to thirty minutes.
+const FORGOTTEN: u8 = 3;
 /// Sources in all caches of an endpoint. Each takes about 400 bytes, 3.4 KB with the longest names.
 const MAX_SOURCES: usize = 4_096;
 /// Ranges of numbers that are known of a source. Bundles of one source come in order from each who has them, so holes

@@ -264,7 +264,7 @@ impl Topics {
         }
         let source = Arc::clone(&track.source);
         if self.caches.is_any() {
-            self.caches.skip(&source, first, last);
+            self.caches.skip(&source, (first, last), false);
         }
         let gap = Gap { source, from: first, to: last, reason: GapReason::Expired };
         let offer = Offer { first, last, batch: Some(Batch::of_gap(Some(from), gap)) };

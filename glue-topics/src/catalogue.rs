@@ -74,8 +74,9 @@ pub(crate) enum CatalogueOperation {
 pub(crate) struct Exchange {
     /// Filters of ours that it knows.
     filters_told: BTreeMap<Filter, usize>,
-    /// Sources of ours that it knows.
-    sources_told: BTreeSet<u64>,
+    /// Sources of ours that it knows, as ranges: mostly it knows all that there were since some time, and of many peers out of
+    /// reach each may know thousands.
+    sources_told: Ranges,
     /// Sources that it is to be told of.
     changed: BTreeSet<u64>,
     /// Those that were there before it was interested.
@@ -94,6 +95,13 @@ pub(crate) struct Exchange {
     pub(crate) sources: BTreeMap<u64, Life>,
     /// Up to which of our subscriptions it has told what it has.
     pub(crate) told: SubscriptionId,
+}
+
+impl Exchange {
+    /// Whether the peer knows a source of ours.
+    fn knows(&self, number: u64) -> bool {
+        self.sources_told.contains(number, number)
+    }
 }
 
 impl CatalogueOperation {
@@ -138,6 +146,8 @@ impl Topics {
     /// Tells peers what has changed in caches here, at most every so often.
     pub(crate) fn follow_caches(&mut self, now: Instant) {
         self.caches.drop_expired(now);
+        let lives = &self.lives;
+        self.caches.forget_the_gone(now, |source| lives.contains_key(&(source.endpoint_id, source.incarnation)));
         if self.caches.changed.is_empty() || self.catalogue_due.is_some_and(|due| now < due) {
             return;
         }
@@ -161,7 +171,7 @@ impl Topics {
         let Some(peer) = self.peers.get_mut(&from).filter(|_| self.caches.is_any()) else { return };
         for number in self.caches.numbers() {
             let Some(shelf) = self.caches.shelf(number) else { continue };
-            if !peer.exchange.sources_told.contains(&number) && filter.matches(&shelf.source.topic_name) {
+            if !peer.exchange.knows(number) && filter.matches(&shelf.source.topic_name) {
                 peer.exchange.older.insert(number);
                 peer.exchange.changed.insert(number);
             }
@@ -199,18 +209,23 @@ impl Topics {
             }
         }
         for number in std::mem::take(&mut peer.exchange.changed) {
-            match caches.shelf(number) {
-                Some(shelf) if peer.may_have(shelf) && shelf.known.first().is_some() => {
+            let shelf = caches.shelf(number);
+            if shelf.is_none() {
+                peer.exchange.older.remove(&number);
+            }
+            match shelf.filter(|shelf| shelf.is_told()) {
+                Some(shelf) if peer.may_have(shelf) => {
                     peer.introduce(id, (number, shelf), &mut body, outputs);
                     peer.reserve(id, 16 * shelf.known.len(), &mut body, outputs);
                     put_have(number, &shelf.known, &mut body);
                 }
-                Some(shelf) if shelf.known.first().is_some() => {}
-                _ if peer.exchange.sources_told.remove(&number) => {
+                Some(_) => {}
+                None if peer.exchange.knows(number) => {
+                    peer.exchange.sources_told.remove(number, number);
                     peer.reserve(id, 0, &mut body, outputs);
                     put_have(number, &Ranges::default(), &mut body);
                 }
-                _ => {}
+                None => {}
             }
         }
         if let Some(newest) = peer.exchange.asked.take() {
@@ -230,8 +245,8 @@ impl Topics {
     /// That is waited for as long as the publisher is here to bring it.
     fn defer_begun_in_the_middle(&mut self, id: PeerId) {
         let Some(exchange) = self.peers.get(&id).map(|peer| &peer.exchange) else { return };
-        let untold = exchange.changed.difference(&exchange.sources_told);
-        let deferred: BTreeSet<u64> = untold.copied().filter(|number| self.lacks_start(*number)).collect();
+        let untold = exchange.changed.iter().copied().filter(|number| !exchange.knows(*number));
+        let deferred: BTreeSet<u64> = untold.filter(|number| self.lacks_start(*number)).collect();
         if let Some(peer) = self.peers.get_mut(&id).filter(|_| !deferred.is_empty()) {
             peer.exchange.changed.retain(|number| !deferred.contains(number));
             // Looked at again when changes are told next.
@@ -250,8 +265,9 @@ impl Topics {
     /// A peer is back within reach, and may have missed changes.
     pub(crate) fn retell(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(&id) {
-            let known = peer.exchange.sources_told.iter().copied();
-            peer.exchange.changed = known.chain(self.caches.numbers()).collect();
+            let Exchange { sources_told, older, .. } = &peer.exchange;
+            let known = sources_told.iter().flat_map(|(first, last)| first..=last);
+            peer.exchange.changed = known.chain(older.iter().copied()).chain(self.caches.numbers()).collect();
         }
     }
 }
@@ -287,9 +303,10 @@ impl Peer {
         outputs: &mut crate::output::Outputs,
     ) {
         let is_older = self.exchange.older.remove(&number);
-        if !self.exchange.sources_told.insert(number) {
+        if self.exchange.knows(number) {
             return;
         }
+        self.exchange.sources_told.add(number, number);
         let source = &shelf.source;
         let names = [&*source.endpoint_name, &*source.topic_name, &*source.topic_type];
         self.reserve(id, names.iter().map(|name| name.len()).sum::<usize>() + 72, body, outputs);
@@ -369,7 +386,7 @@ impl Topics {
             }
             CatalogueOperation::Want { number, from: first, to } => {
                 let peer = self.peers.get_mut(&from)?;
-                if first > to || !peer.exchange.sources_told.contains(&number) {
+                if first > to || !peer.exchange.knows(number) {
                     return None;
                 }
                 peer.exchange.orders.insert(number, (first, to));

@@ -149,7 +149,7 @@ impl Incoming {
     /// Notes in a cache that messages have expired, if the topic's type is known.
     fn cache_skip(&self, index: usize, (first, last): (u64, u64), sink: &mut Sink<'_>) {
         if let Some(source) = self.streams.get(index).and_then(|stream| stream.source.as_ref()) {
-            sink.caches.skip(source, first, last);
+            sink.caches.skip(source, (first, last), true);
         }
     }
 
