@@ -154,6 +154,9 @@ impl Announcers {
         if node == 0 && self.plan.has(Flaw::Hasty) {
             config.timeout_multiplier = 1.0;
         }
+        if node == 0 && self.plan.has(Flaw::Patient) {
+            config.timeout_multiplier = 4.0;
+        }
         if node == 0 && self.plan.has(Flaw::Forgetful) {
             config.max_remembered = 0;
         }

@@ -79,6 +79,8 @@ impl Bounds {
 pub enum Flaw {
     /// Discovery: node 0 takes a peer for gone after one interval, not two.
     Hasty,
+    /// Discovery: node 0 takes a peer for gone after four intervals only.
+    Patient,
     /// Discovery: node 0 remembers nobody who has left.
     Forgetful,
     /// Discovery: node 2 counts its lives backwards.

@@ -17,6 +17,12 @@ fn who_expires_too_early_is_seen() {
 }
 
 #[test]
+fn who_expires_too_late_is_seen() {
+    let bounds = Bounds { faults: 1, crashes: 1, ticks: 12, ..Bounds::NONE };
+    breaks("discovery", Flaw::Patient, bounds, "who is silent for two intervals is down");
+}
+
+#[test]
 fn an_earlier_life_is_seen() {
     let bounds = Bounds { faults: 1, crashes: 1, starts: 2, ticks: 1, ..Bounds::NONE };
     breaks("discovery", Flaw::Backwards, bounds, "nobody comes back in an earlier life");
