@@ -19,12 +19,12 @@ impl Window {
     /// Numbers that it remembers: packets may overtake each other by so many.
     pub const BITS: u64 = 4_096;
 
-    /// Whether `number` did not come yet, as far as is known.
+    /// Whether `number` did not come yet, as far as is known. The very last number there is never is new, as nothing comes after it.
     #[must_use]
     pub fn is_new(&self, number: u64) -> bool {
         let (word, bit) = place(number);
-        number >= self.next
-            || number + Self::BITS >= self.next && self.seen.get(word).is_some_and(|word| word & bit == 0)
+        let is_unseen = || self.seen.get(word).is_some_and(|word| word & bit == 0);
+        number < u64::MAX && (number >= self.next || self.next - number <= Self::BITS && is_unseen())
     }
 
     /// Notes that `number` came. What is not new stays what it was.
@@ -33,14 +33,14 @@ impl Window {
             return;
         }
         // The places of what lies between are those of numbers that leave the window.
-        let passed = number.saturating_add(1).saturating_sub(self.next).min(Self::BITS);
-        for passed in number + 1 - passed..=number {
+        let passed = (number + 1).saturating_sub(self.next).min(Self::BITS);
+        for passed in (number + 1 - passed)..=number {
             let (word, bit) = place(passed);
             self.word(word, |seen| seen & !bit);
         }
         let (word, bit) = place(number);
         self.word(word, |seen| seen | bit);
-        self.next = self.next.max(number.saturating_add(1));
+        self.next = self.next.max(number + 1);
     }
 
     fn word(&mut self, at: usize, change: impl FnOnce(u64) -> u64) {
@@ -82,6 +82,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_last_numbers_are_taken_once_and_the_very_last_never() {
+        let mut window = Window::default();
+        window.note(u64::MAX - 5_000);
+        for number in [u64::MAX - 2, u64::MAX - 900, u64::MAX - 1] {
+            assert!(window.is_new(number), "{number}");
+            window.note(number);
+            assert!(!window.is_new(number), "{number}");
+        }
+        assert!(window.is_new(u64::MAX - 3));
+        assert!(!window.is_new(u64::MAX - 4_097), "below the window");
+        window.note(u64::MAX);
+        assert!(!window.is_new(u64::MAX));
     }
 
     /// Each of 333,334 datagrams comes three times, up to 4,000 late.

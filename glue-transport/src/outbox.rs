@@ -215,8 +215,8 @@ impl<P: Payload> Outbox<P> {
     }
 
     fn has_spare_room(&self) -> bool {
-        let mut queues = self.lanes.iter().map(|lane| &lane.queue);
-        room::is_spare(&self.slots) || room::is_spare(&self.urgent) || queues.any(room::is_spare)
+        let is_spare = |lane: &Lane<P>| room::is_spare(&lane.queue) || room::is_spare(&lane.resend);
+        room::is_spare(&self.slots) || room::is_spare(&self.urgent) || self.lanes.iter().any(is_spare)
     }
 
     /// Gives some of the memory back that a burst has left.
