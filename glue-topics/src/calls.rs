@@ -199,6 +199,8 @@ pub(crate) struct Calls {
     deadlines: BTreeSet<(Instant, CallId)>,
     /// Peers that are out of reach, and when they are given up.
     silent: BTreeMap<PeerId, Instant>,
+    /// When members that had no room are asked again.
+    again: Option<Instant>,
     /// Numbers calls and legs.
     last: u64,
     /// Of requests.
@@ -215,6 +217,7 @@ impl Calls {
             legs: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             silent: BTreeMap::new(),
+            again: None,
             last: 0,
             bytes: 0,
             groups: Groups::default(),
@@ -229,7 +232,20 @@ impl Calls {
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let deadline = self.deadlines.first().map(|(at, _)| *at);
-        deadline.into_iter().chain(self.silent.values().copied()).min()
+        deadline.into_iter().chain(self.silent.values().copied()).chain(self.again).min()
+    }
+
+    /// A member has returned a share.
+    fn note_returned(&mut self, place: Place, now: Instant) {
+        self.offers.note_returned(place);
+        self.again.get_or_insert(now + PAUSE);
+    }
+
+    /// A member has done a share.
+    pub(crate) fn note_done(&mut self, leg: u64) {
+        if let Some(leg) = self.legs.get(&leg) {
+            self.offers.note_done(leg.place);
+        }
     }
 }
 
@@ -336,6 +352,10 @@ impl Topics {
         while let Some(peer) = self.calls.silent.iter().find(|(_, at)| **at <= now).map(|(peer, _)| *peer) {
             self.lose_calls(peer);
         }
+        if self.calls.again.take_if(|at| *at <= now).is_some() {
+            self.calls.offers.forget_full();
+            self.dispatch_all();
+        }
     }
 
     /// The peer is within reach again.
@@ -352,7 +372,7 @@ impl Topics {
         for leg in lost {
             // It may come back.
             self.note(peer, Note::Cancel(leg));
-            if !self.take_back(leg, true) {
+            if !self.take_back(leg) {
                 self.end_leg(leg, Err(RequestError::Gone));
             }
         }
@@ -384,9 +404,9 @@ impl Topics {
         let Some(place) = self.calls.legs.get(&leg).map(|leg| leg.place).filter(|place| place.peer == from) else {
             return;
         };
-        // Here nothing changes by trying again.
-        let again = from.is_some() || why != Why::Busy;
-        if why != Why::TooLarge && self.take_back(leg, again) {
+        if why != Why::TooLarge && self.call_of(leg).is_some_and(|id| self.share_of(id).is_some()) {
+            self.calls.note_returned(place, self.tracks.now);
+            self.take_back(leg);
             return;
         }
         let error = match why {
@@ -526,5 +546,7 @@ impl Topics {
     }
 }
 
+/// How long a member of a group that had no room gets nothing, if it does not say that it has done something meanwhile.
+const PAUSE: Duration = Duration::from_millis(100);
 /// What a request or a reply takes beside its payload, about.
 pub(crate) const LENT_BYTES: usize = 200;

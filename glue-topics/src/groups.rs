@@ -3,7 +3,8 @@
 //! A group is its members: a message that is published while there is none is not kept for it. Each message goes to the
 //! member that has the fewest, at most [`crate::Config::member_window`] of them; the others wait here. A member tells when
 //! its application is done with one. What a member has not done when it leaves, dies or stays out of reach goes to another,
-//! or waits for one, until it expires.
+//! or waits for one, until it expires. A member that returns one has no room: it gets no more than it has until it has done one, or
+//! for a while, or messages would go to and fro as fast as the network bears.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -188,7 +189,8 @@ impl Topics {
             let Some((_, type_name)) = self.share_of(id) else { return };
             let places: Vec<_> = self.places(name, &type_name, &BTreeSet::new());
             let window = self.config.member_window;
-            let free: Vec<_> = places.iter().filter(|(_, load)| *load < window).copied().collect();
+            let free = places.iter().filter(|(place, _)| self.calls.offers.has_room(*place, window));
+            let free: Vec<_> = free.copied().collect();
             let Some(place) = self.least_loaded(&free) else {
                 // Members of another type may have room for what comes after.
                 if places.is_empty() { continue } else { return }
@@ -200,17 +202,15 @@ impl Topics {
         }
     }
 
-    /// A member has not done a message, and will not: it goes to another, at once if `again`. False: it is no group's.
-    pub(crate) fn take_back(&mut self, leg: u64, again: bool) -> bool {
+    /// A member has not done a message, and will not: it goes to another. False: it is no group's.
+    pub(crate) fn take_back(&mut self, leg: u64) -> bool {
         let Some(id) = self.call_of(leg) else { return false };
         let Some((name, _)) = self.share_of(id) else { return false };
         self.drop_leg(leg);
         if let Some(group) = self.calls.groups.groups.get_mut(&name) {
             group.waiting.insert(id);
         }
-        if again {
-            self.dispatch(&name);
-        }
+        self.dispatch(&name);
         true
     }
 
@@ -221,6 +221,7 @@ impl Topics {
             return;
         };
         self.stats.shares_done += 1;
+        self.calls.note_done(leg);
         self.drop_leg(leg);
         self.end_share(id);
     }

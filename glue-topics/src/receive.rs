@@ -91,9 +91,9 @@ impl Topics {
         if self.outputs.history_due.is_some_and(|due| due <= now) {
             self.drop_expired_history(now);
         }
+        self.tracks.now = now;
         self.handle_calls_timeout(now);
         self.handle_deadlines(now);
-        self.tracks.now = now;
         self.follow_exchange(now);
         while self.holds.front().is_some_and(|(_, hold)| hold.due <= now) {
             let Some((from, hold)) = self.holds.pop_front() else { return };

@@ -432,6 +432,33 @@ fn a_receipt_tells_who_caches() {
 }
 
 #[test]
+fn a_peer_s_caches_are_bounded() {
+    let mut world = World::with(2, &Config { max_interest_per_peer: 3, ..Config::default() });
+    for pattern in ["a", "b", "c", "d", "e"] {
+        world.nodes[1].cache(pattern, 1 << 10).unwrap();
+    }
+    world.settle();
+    assert_eq!(world.nodes[0].cache_stats().refused, 2);
+}
+
+#[test]
+fn a_cache_without_memory_to_send_serves_when_there_is_some() {
+    let mut split = Split::with_cache();
+    split.run(ms(200));
+    split.publish(3);
+    split.run(ms(200));
+    split.die(0);
+    let now = split.world.now;
+    split.world.nodes[2].set_may_serve(false);
+    let id = split.world.nodes[1].subscribe_from(now, "a", "text", Wish::All).unwrap();
+    split.run(2 * SECOND);
+    assert!(split.world.items(1, id).is_empty());
+    split.world.nodes[2].set_may_serve(true);
+    split.run(SECOND);
+    assert_eq!(split.world.numbers(1, id), [1, 2, 3]);
+}
+
+#[test]
 fn a_cache_that_ends_gives_its_memory_back() {
     let mut split = Split::new(2);
     let cache = split.world.nodes[1].cache("#", 1 << 20).unwrap();

@@ -76,6 +76,7 @@ fn a_request_gets_its_reply_from_a_peer_or_from_here() {
         let reply = result.as_ref().unwrap();
         assert_eq!((*id, &*reply.payload, *last, all.len()), (call, &b"2"[..], true, 1));
         assert_eq!(reply.endpoint_id, facts(server, Wire::Native).id);
+        assert_eq!(reply.from(), (server == 1).then(|| peer(1)));
         drop(all);
         assert_empty(&world);
         let again = world.nodes[server].answer(got[0].id, Answer::Dropped);

@@ -112,6 +112,65 @@ fn a_member_has_a_window_and_what_it_leaves_goes_to_another() {
 }
 
 #[test]
+fn what_waits_for_a_member_that_is_away_does_not_stand_before_others() {
+    let mut world = World::with(3, &Config { member_window: 1, ..Config::default() });
+    join(&mut world, 1);
+    world.nodes[2].subscribe(GROUP, "json").unwrap();
+    world.settle();
+    let id = world.nodes[0].publication("jobs/other", "json").unwrap();
+    world.nodes[0].handle_peer_suspended(peer(2));
+    let (now, wall) = (world.now, world.wall());
+    world.nodes[0].publish(now, wall, id, 60 * SECOND, "for the one that is away").unwrap();
+    (1..=3).for_each(|number| publish(&mut world, number));
+    for number in 1..=3 {
+        world.settle();
+        let got = shares(&mut world, 1);
+        assert_eq!((got.len(), &*got[0].2), (1, &[number][..]));
+        world.nodes[1].done(got[0].0);
+    }
+}
+
+#[test]
+fn what_a_member_has_no_room_for_goes_to_another_at_once() {
+    // A peer has no more than half of what may wait at a member.
+    let mut world = World::with(3, &Config { max_requests_waiting: 4, ..Config::default() });
+    join(&mut world, 1);
+    (1..=3).for_each(|number| publish(&mut world, number));
+    world.settle();
+    assert_eq!(shares(&mut world, 1).len(), 2);
+    join(&mut world, 2);
+    publish(&mut world, 4);
+    world.settle();
+    let got: Vec<u8> = shares(&mut world, 2).iter().map(|(.., payload)| payload[0]).collect();
+    assert_eq!(got, [3, 4]);
+}
+
+#[test]
+fn who_had_no_room_is_asked_again_after_a_while() {
+    let mut world = World::with(3, &Config { max_requests_waiting: 1, ..Config::default() });
+    join(&mut world, 1);
+    world.publish_for(2, "jobs/sweep", 60 * SECOND, b"of another");
+    world.settle();
+    let got = shares(&mut world, 1);
+    (1..=9).for_each(|number| publish(&mut world, number));
+    world.settle();
+    assert_eq!(world.nodes[1].stats().requests_returned, 9, "each once");
+    world.nodes[1].done(got[0].0);
+    world.pass(ms(99));
+    world.settle();
+    assert!(shares(&mut world, 1).is_empty());
+    world.pass(ms(1));
+    for number in 1..=9 {
+        world.settle();
+        let got = shares(&mut world, 1);
+        assert_eq!((got.len(), &*got[0].2), (1, &[number][..]));
+        world.nodes[1].done(got[0].0);
+    }
+    let returned = world.nodes[1].stats().requests_returned;
+    assert!(returned < 9 + 8 * 2, "it gets about as much as it has room for: {returned}");
+}
+
+#[test]
 fn what_nobody_does_expires_and_what_does_not_fit_is_dropped() {
     let config = Config { max_shares: 3, member_window: 1, ..Config::default() };
     let mut world = World::with(2, &config);
