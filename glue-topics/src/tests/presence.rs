@@ -208,10 +208,17 @@ fn a_goodbye_and_a_withdrawal_take_the_will_away() {
     world.hand_out();
     let got: Vec<_> = world.got.iter().map(|((node, _), items)| (*node, wills(items))).collect();
     assert_eq!(got, [(2, vec![b"second".to_vec()])]);
+    // What stays takes room too.
+    world.nodes[0].subscribe("other", "").unwrap();
+    world.settle();
+    let before = world.nodes[3].names_bytes();
     let third = set_will(&mut world, "u", b"third");
+    world.settle();
+    assert!(world.nodes[3].names_bytes() > before);
     world.nodes[0].withdraw_wills();
     world.nodes[0].withdraw_will(third);
     world.settle();
+    assert_eq!(world.nodes[3].names_bytes(), before);
     world.nodes[3].handle_peer_found(peer(0));
     world.nodes[3].handle_peer_lost(world.now, peer(0), false);
     assert!(world.nodes[3].poll_delivery().is_none());
