@@ -95,6 +95,7 @@ mod tests {
         }
         assert_eq!(seen.mark(200_000 + Seen::SPAN), Mark::TooFar);
         assert_eq!(seen.mark(u64::MAX), Mark::TooFar);
+        assert_eq!(seen.mark(200_000 + Seen::SPAN - 1), Mark::New);
         assert_eq!(seen.mark(200_000), Mark::New);
     }
 }

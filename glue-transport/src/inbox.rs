@@ -191,6 +191,18 @@ mod tests {
     }
 
     #[test]
+    fn who_sends_more_than_it_may_and_than_is_tolerated_is_refused() {
+        let mut inbox = Inbox::new(1 << 10, 0);
+        let limit = inbox.limit();
+        let most = usize::try_from(limit + OVERDRAFT).unwrap();
+        for len in [most + 1, most + 1_000, usize::MAX / 2] {
+            assert_eq!(inbox.handle_payload(0, len), Mark::TooFar);
+        }
+        assert_eq!((inbox.handle_payload(0, most), inbox.received()), (Mark::New, limit + OVERDRAFT));
+        assert_eq!(inbox.handle_payload(1, 1), Mark::TooFar);
+    }
+
+    #[test]
     fn a_sender_that_waits_is_answered() {
         let (mut inbox, now) = (Inbox::new(1 << 20, 0), Instant::from_nanos(1_000_000));
         inbox.handle_packet(now, 0);

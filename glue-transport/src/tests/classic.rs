@@ -1,6 +1,6 @@
 //! Peers of the reference.
 
-use glue_net::wire::classic::{Body, Codec, Container, Frame, Ksuid};
+use glue_net::wire::classic::{Body, Codec, Container, FRAGMENT_BYTES, Frame, Ksuid};
 
 use super::*;
 
@@ -83,7 +83,7 @@ fn each_payload_is_one_frame_and_one_ack() {
     let [us, them] = [0, 1].map(|end| line.ends[end].peer_stats(PEER).unwrap());
     assert_eq!((us.packets_sent, us.packets_received, us.payloads_resent, us.packets_lost), (50, 50, 0, 0));
     assert_eq!((them.packets_sent, them.packets_received, them.bytes_received), (50, 50, 50 * 114));
-    assert_eq!((us.rtt, us.min_rtt), (2 * DELAY, 2 * DELAY));
+    assert_eq!((us.rtt, us.min_rtt, us.datagram_bytes), (2 * DELAY, 2 * DELAY, FRAGMENT_BYTES));
 }
 
 #[test]
