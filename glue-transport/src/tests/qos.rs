@@ -1,7 +1,7 @@
 //! Best effort and priorities.
 
 use super::*;
-use crate::outbox::Outbox;
+use crate::outbox::{Company, Outbox};
 
 /// Transmissions of data, by what arrived: each id at most once; and the notices.
 fn split(got: &[(u32, u32, u32, bool)]) -> (Vec<u32>, Vec<u32>) {
@@ -77,6 +77,41 @@ fn the_most_urgent_leaves_first_and_a_sixteenth_is_for_each_of_the_others() {
     assert_eq!(count(&order[130..200], Priority::High), 0);
     assert!(count(&order[130..200], Priority::Normal) >= 65);
     assert_eq!(outbox.bytes(), 0);
+}
+
+#[test]
+fn only_what_is_less_urgent_may_wait_beside_what_is_next() {
+    use Priority::{High, Low, Normal};
+    let (alone, beside) = (Some(Company::None), Some(Company::LessUrgent));
+    for (waiting, told) in [(High, [None, None, None]), (Normal, [beside, None, None]), (Low, [beside, beside, None])] {
+        let mut outbox = Outbox::default();
+        assert_eq!([High, Normal, Low].map(|priority| outbox.is_drained_for(priority)), [alone; 3]);
+        outbox.push(Note { priority: waiting, ..note(0, 100) });
+        assert_eq!([High, Normal, Low].map(|priority| outbox.is_drained_for(priority)), told, "{waiting:?}");
+    }
+}
+
+#[test]
+fn what_is_urgent_leaves_where_it_just_fits() {
+    let mut outbox = Outbox::default();
+    outbox.push(Note { urgent: true, ..note(0, 100) });
+    assert_eq!(outbox.next_urgent(HEAD + 99), None);
+    assert!(outbox.next_urgent(HEAD + 100).is_some() && !outbox.has_urgent());
+}
+
+/// A short payload leaves at once if nothing is under way, and else after [`Transport::HOLD`] at the latest.
+#[test]
+fn a_short_payload_waits_for_company_while_something_is_under_way() {
+    let mut pair = Pair::new(5, &Config::default());
+    pair.run(SECOND);
+    let is_hungry = |pair: &Pair, at| pair.ends[0].is_hungry(at, PEER, Priority::Normal);
+    assert!(is_hungry(&pair, pair.now));
+    pair.ends[0].send(pair.now, PEER, note(0, 100));
+    assert!(!is_hungry(&pair, pair.now + SECOND), "it has company that is as urgent");
+    pair.flush();
+    let hold = Transport::<Note>::HOLD;
+    assert!(!is_hungry(&pair, pair.now) && !is_hungry(&pair, pair.now + hold - Duration::from_nanos(1)));
+    assert!(is_hungry(&pair, pair.now + hold));
 }
 
 #[test]
