@@ -35,10 +35,10 @@ impl<T> Remembered<T> {
         self.all.len()
     }
 
-    /// Bytes of the row.
+    /// Bytes of the row that are in use.
     #[cfg(test)]
     pub(crate) const fn row_bytes(&self) -> usize {
-        self.all.capacity() * size_of::<Memory<T>>()
+        self.all.len() * size_of::<Memory<T>>()
     }
 
     pub(crate) fn get(&self, life: &Life) -> Option<&T> {
@@ -66,7 +66,9 @@ impl<T> Remembered<T> {
             *old = memory;
             return 0;
         }
-        if self.all.len() == self.all.capacity() {
+        if self.all.capacity() == 0 {
+            self.all.reserve_exact(max.min(ROOM) + 1);
+        } else if self.all.len() == self.all.capacity() {
             self.all.reserve_exact(1 + self.all.len() / GROWTH);
         }
         self.all.insert(found.unwrap_or_else(|at| at), memory);
@@ -97,5 +99,8 @@ fn order(a: &Life, b: &Life) -> Ordering {
     a.topic.cmp(&b.topic).then_with(|| (a.id, a.incarnation).cmp(&(b.id, b.incarnation)))
 }
 
-/// An eighth more room at a time: twice as much would be half empty.
+/// So many have room from the first on, which is address space and no memory until it is used. A row that grew left holes behind it that
+/// were too small for it ever after, as many bytes as it had itself.
+const ROOM: usize = 4_096;
+/// Beyond, an eighth more room at a time: twice as much would be half empty.
 const GROWTH: usize = 8;
