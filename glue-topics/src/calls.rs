@@ -328,6 +328,10 @@ impl Topics {
         Some((Arc::clone(&call.name), call.type_name.clone()))
     }
 
+    pub(crate) fn is_share(&self, id: CallId) -> bool {
+        self.calls.calls.get(&id).is_some_and(|call| call.purpose == Purpose::Share)
+    }
+
     pub(crate) fn call_of(&self, leg: u64) -> Option<CallId> {
         self.calls.legs.get(&leg).map(|leg| leg.call)
     }
@@ -404,7 +408,7 @@ impl Topics {
         let Some(place) = self.calls.legs.get(&leg).map(|leg| leg.place).filter(|place| place.peer == from) else {
             return;
         };
-        if why != Why::TooLarge && self.call_of(leg).is_some_and(|id| self.share_of(id).is_some()) {
+        if why != Why::TooLarge && self.call_of(leg).is_some_and(|id| self.is_share(id)) {
             self.calls.note_returned(place, self.tracks.now);
             self.take_back(leg);
             return;
@@ -514,7 +518,7 @@ impl Topics {
     }
 
     fn finish(&mut self, id: CallId, result: Result<Reply, RequestError>) {
-        if self.share_of(id).is_some() {
+        if self.is_share(id) {
             let count = match result {
                 Err(RequestError::Timeout) => &mut self.stats.shares_expired,
                 _ => &mut self.stats.shares_dropped,

@@ -216,7 +216,7 @@ impl Topics {
 
     /// A member has done a message.
     pub(crate) fn handle_share_done(&mut self, from: Option<PeerId>, leg: u64) {
-        let Some(id) = self.call_at(from, leg).filter(|id| self.share_of(*id).is_some()) else {
+        let Some(id) = self.call_at(from, leg).filter(|id| self.is_share(*id)) else {
             self.stats.stale_answers += 1;
             return;
         };
