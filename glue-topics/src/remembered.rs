@@ -35,10 +35,10 @@ impl<T> Remembered<T> {
         self.all.len()
     }
 
-    /// Bytes of the row that are in use.
+    /// Bytes of the row.
     #[cfg(test)]
     pub(crate) const fn row_bytes(&self) -> usize {
-        self.all.len() * size_of::<Memory<T>>()
+        self.all.capacity() * size_of::<Memory<T>>()
     }
 
     pub(crate) fn get(&self, life: &Life) -> Option<&T> {
