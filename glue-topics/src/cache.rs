@@ -107,7 +107,8 @@ pub(crate) struct Shelf {
     pub(crate) known: Ranges,
     /// What is below had to go: it is not asked for again.
     floor: u64,
-    /// Rounds since nothing was left of it but notices, see [`Caches::forget_the_gone`].
+    /// Rounds since nothing was left of it but notices, and its publisher was gone, see [`Caches::forget_the_gone`]. One that has notices
+    /// from another cache alone begins with [`UNTOLD`].
     idle: u8,
 }
 
@@ -334,18 +335,18 @@ impl Caches {
     /// lacks what has expired has had time to learn why. Then the notices stay for another round, so that the last cache that tells
     /// of them does not bring them back. One that has them from another cache alone never tells: two would remind each other for ever.
     pub(crate) fn forget_the_gone(&mut self, now: Instant, is_here: impl Fn(&Source) -> bool) {
-        let is_round = self.next_round.is_some_and(|at| at <= now);
-        if is_round || self.next_round.is_none() {
-            self.next_round = (!self.shelves.is_empty()).then(|| now + ROUND);
+        if self.next_round.is_some_and(|at| now < at) {
+            return;
+        }
+        let is_first = self.next_round.is_none();
+        self.next_round = (!self.shelves.is_empty()).then(|| now + ROUND);
+        if is_first {
+            return;
         }
         let mut over = Vec::new();
-        for (number, shelf) in self.shelves.iter_mut().filter(|_| is_round) {
+        for (number, shelf) in &mut self.shelves {
             let is_gone = shelf.bundles.is_empty() && !is_here(&shelf.source);
-            shelf.idle = match shelf.idle {
-                idle if is_gone => idle + 1,
-                idle @ UNTOLD.. => idle,
-                _ => 0,
-            };
+            shelf.note_round(is_gone);
             match shelf.idle {
                 UNTOLD if is_gone => _ = self.changed.insert(*number),
                 FORGOTTEN.. => over.push(*number),
@@ -462,6 +463,15 @@ impl Shelf {
     /// Whether peers are told of it.
     pub(crate) fn is_told(&self) -> bool {
         self.idle < UNTOLD && self.known.first().is_some()
+    }
+
+    /// Another round has passed. What is told no more stays so until something comes.
+    const fn note_round(&mut self, is_gone: bool) {
+        if is_gone {
+            self.idle += 1;
+        } else if self.idle < UNTOLD {
+            self.idle = 0;
+        }
     }
 
     /// The bundle with this number in it, or the first above.

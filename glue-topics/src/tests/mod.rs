@@ -6,6 +6,7 @@ mod cache;
 mod calls;
 mod classic;
 mod counters;
+mod forgetting;
 mod groups;
 mod history;
 mod hostile;
