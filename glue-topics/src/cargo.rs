@@ -8,8 +8,8 @@
 //! - 6, 7, 9: from a cache, see `carried.rs`.
 //! - 8 signed bundle: signature (64 bytes), then as 1. In a private network, to who caches the topic, see `signing.rs`.
 //!
-//! A mark is flags (bit 0: start, bit 1: named), if any is set the barrier (varint), if both are the splice: first number
-//! that may be given out, first live number, newest subscription (varints). See `run.rs`.
+//! A mark is flags (bit 0: start, bit 1: named, bit 2: within), if any is set the barrier (varint), if named and one of the
+//! others is the splice: first number that may be given out, first live number, newest subscription (varints). See `run.rs`.
 //!
 //! A start is the first cargo of a topic since the peer became interested. Its barrier says how many ends (see
 //! `control.rs`) the peer must have seen before: then it knows whether an earlier run of the topic is still under way.
@@ -254,8 +254,16 @@ impl Content for Cargo {
     }
 
     fn acknowledge(&self, body_bytes: usize) {
-        if let Kind::Bundle { ticket: Some(ticket), .. } = &self.0 {
-            ticket.acknowledge(body_bytes);
+        match &self.0 {
+            Kind::Bundle { bundle, mark, ticket, .. } => {
+                ticket.iter().for_each(|ticket| ticket.acknowledge(body_bytes));
+                // Of one in many pieces it is not known here whether all have arrived; then the next is as long.
+                if body_bytes == bundle.content.len() {
+                    mark.acknowledge();
+                }
+            }
+            Kind::Skip(skip) => skip.mark.acknowledge(),
+            Kind::Carried(_) | Kind::Classic { .. } | Kind::Control { .. } | Kind::Letter(_) => {}
         }
     }
 

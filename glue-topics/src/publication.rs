@@ -19,7 +19,7 @@ use crate::output::Outputs;
 use crate::peer::{Peer, Wire};
 use crate::qos::{Offer, Policy, PublisherOptions};
 use crate::receipt::{Receipt, Ticket};
-use crate::run::{Mark, Splice};
+use crate::run::{Mark, Opening, Splice};
 use crate::stats::{Stats, TopicStats};
 use crate::subscriptions::{SubscriptionId, Subscriptions};
 
@@ -82,8 +82,8 @@ struct Target {
     barrier: u64,
     /// Whether the start was sent.
     started: bool,
-    /// Where its run stands, if it ever asked for history.
-    splice: Option<Splice>,
+    /// How its run begins, if it ever asked for history.
+    opening: Option<Arc<Opening>>,
     best_effort: bool,
     /// It caches the topic, in a private network.
     signed: bool,
@@ -101,11 +101,10 @@ impl Target {
     /// How the next cargo is marked.
     fn mark(&mut self) -> Mark {
         let is_first = !std::mem::replace(&mut self.started, true);
-        match self.splice {
+        match &self.opening {
             None if is_first => Mark::Start(self.barrier),
             None => Mark::Plain,
-            Some(splice) if is_first => Mark::StartOf(Box::new((self.barrier, splice))),
-            Some(_) => Mark::Of(self.barrier),
+            Some(opening) => Mark::next_of(opening, is_first),
         }
     }
 }
@@ -431,10 +430,11 @@ impl Publication {
         let served = peer.serves(best_effort);
         let live = self.next_sequence;
         let begin = self.store.as_ref().map_or(live, |store| store.begin(wish, live));
-        let splice = (peer.asked > SubscriptionId::default()).then_some(Splice { begin, live, asked: peer.asked });
+        let splice = Splice { begin, live, asked: peer.asked };
+        let opening = (peer.asked > SubscriptionId::default()).then(|| Opening::new(barrier, splice));
         let (missed, started) = (None, false);
         let mut target =
-            Target { peer: id, reachable, served, missed, room, barrier, started, splice, best_effort, signed };
+            Target { peer: id, reachable, served, missed, room, barrier, started, opening, best_effort, signed };
         if begin < live && served {
             let topic = &self.source.topic_name;
             self.counts.copies += replay(topic, self.store.as_ref(), &mut target, self.priority, outputs);
@@ -601,7 +601,8 @@ fn replay(
     priority: Priority,
     outputs: &mut Outputs,
 ) -> u64 {
-    let Some((store, Splice { begin, live, .. })) = store.zip(target.splice) else { return 0 };
+    let splice = target.opening.as_ref().map(|opening| opening.splice);
+    let Some((store, Splice { begin, live, .. })) = store.zip(splice) else { return 0 };
     let (mut at, mut count, class) = (begin, 0, Class { priority, ..Class::default() });
     // What is missing in between has expired: what is over a limit, or superseded, is older than what is kept.
     let skipped = |from, to, mark| Cargo::skipped(topic.clone(), (from, to), mark, GapReason::Expired).at(class);

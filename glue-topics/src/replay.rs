@@ -29,8 +29,9 @@ pub(crate) struct Run {
 /// What has come of a run whose turn it is not.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// Of its first cargo.
-    start: Option<(u64, Splice)>,
+    /// The first number of its first cargo.
+    start: Option<u64>,
+    splice: Option<Splice>,
     pieces: Vec<(u64, u64, Part)>,
 }
 
@@ -39,7 +40,7 @@ impl Run {
     pub(crate) fn goes_on_with(&self, mark: &Mark) -> bool {
         match mark {
             Mark::Plain => self.barrier.is_none(),
-            Mark::Of(barrier) => self.barrier == Some(*barrier),
+            Mark::Of(_) | Mark::Within(_) => self.barrier == mark.name(),
             Mark::Start(_) | Mark::StartOf(_) => false,
         }
     }
@@ -77,9 +78,8 @@ impl Stream {
         }
         budget.add(part.bytes());
         let pending = self.later.entry(barrier).or_default();
-        if let Mark::StartOf(start) = mark {
-            pending.start.get_or_insert((first, start.1));
-        }
+        pending.start = pending.start.or_else(|| mark.start().map(|_| first));
+        pending.splice = pending.splice.or_else(|| mark.splice());
         pending.pieces.push((first, last, part));
         true
     }
@@ -93,7 +93,7 @@ impl Stream {
 
     /// Begins a named run. `is_remnant`: the publisher is gone, and runs before it may be lost.
     pub(crate) fn begin(&mut self, barrier: u64, is_remnant: bool, budget: &mut Budget, sink: &mut Sink<'_>) {
-        let Some(Pending { start, pieces }) = self.later.remove(&barrier) else { return };
+        let Some(Pending { start, splice, pieces }) = self.later.remove(&barrier) else { return };
         // A run that the peer never ended is over as well.
         self.keep_cursors(sink);
         self.starts.clear();
@@ -103,16 +103,16 @@ impl Stream {
             sink.stats.duplicates += 1;
             self.received.duplicates += 1;
         }
-        // Without its first cargo nobody knows whom it is for.
-        let splice = start.map_or_else(Splice::default, |(_, splice)| splice);
-        self.run = Run { barrier: Some(barrier), splice, is_remnant };
+        self.run = Run { barrier: Some(barrier), splice: splice.unwrap_or_default(), is_remnant };
         self.audience.begin_run(barrier);
-        let Some((first, _)) = start else {
+        let Some(splice) = splice else {
+            // The rest of a run that we have heard of in another session. Whom it is for is forgotten.
             pieces.iter().for_each(|(_, _, part)| budget.sub(part.bytes()));
             self.sequencer.stop();
             return;
         };
-        self.sequencer.restart(first).for_each(drop);
+        // The first cargo may reach below the beginning, but nobody was to get that.
+        self.sequencer.restart(start.unwrap_or(splice.begin)).for_each(drop);
         for (first, last, part) in pieces {
             let bytes = part.bytes();
             budget.sub(bytes);

@@ -237,6 +237,67 @@ fn a_peer_that_takes_nothing_is_told_what_it_misses_of_history() {
     assert_eq!((world.gaps(1, id)[0].count(), world.numbers(1, id)), (2, vec![3]));
 }
 
+#[test]
+fn cargo_says_how_its_run_begins_until_some_has_arrived() {
+    let mut world = World::new(2);
+    let _ = world.join(1, "a", Wish::All);
+    world.settle();
+    let mut publish = |arrived: usize| {
+        world.publish(0, "a", b"x");
+        world.send();
+        let (.., cargo) = world.flight.pop().unwrap();
+        cargo.acknowledge(cargo.body_len().min(arrived));
+        let mut head = Vec::new();
+        cargo.encode_head(world.now, &mut head);
+        head.len()
+    };
+    let (first, second, third) = (publish(0), publish(1), publish(usize::MAX));
+    assert_eq!((first, second), (third, third));
+    // All of it, of which begin, live and asked are one byte each.
+    assert_eq!((publish(0), publish(0)), (third - 3, third - 3));
+}
+
+/// Two subscriptions have three messages when a third ends their run; of the next run `lost` pieces never come, and then the
+/// publisher is gone. Returns what each got.
+fn lose_the_first_of_a_run(lost: usize) -> [Vec<(u64, u64)>; 3] {
+    let mut world = World::new(2);
+    world.keep(0, "a", ALL);
+    let there = [Wish::None, Wish::All].map(|wish| world.join(1, "a", wish));
+    world.settle();
+    for _ in 0..3 {
+        world.publish(0, "a", b"x");
+        world.settle();
+    }
+    let late = world.join(1, "a", Wish::All);
+    world.send();
+    while world.carry_one() {}
+    for _ in 0..3 {
+        world.publish(0, "a", b"x");
+        world.send();
+    }
+    // The end of the run before comes in any case.
+    world.flight.sort_by_key(|(.., cargo)| cargo.deadline().is_some());
+    let first = world.flight.iter().position(|(.., cargo)| cargo.deadline().is_some()).unwrap();
+    world.flight.drain(first..first + lost);
+    while world.carry_one() {}
+    world.nodes[1].handle_peer_gone(peer(0));
+    world.hand_out();
+    [there[0], there[1], late].map(|id| world.items(1, id).iter().map(span).collect())
+}
+
+#[test]
+fn who_was_there_goes_on_though_the_first_of_a_run_is_lost_with_the_publisher() {
+    let one_by_one =
+        |numbers: std::ops::RangeInclusive<u64>| numbers.map(|number| (number, number)).collect::<Vec<_>>();
+    // Messages 1 to 3 come anew, for the late one.
+    let all = one_by_one(1..=6);
+    assert_eq!(lose_the_first_of_a_run(0), [(); 3].map(|()| all.clone()));
+    assert_eq!(lose_the_first_of_a_run(1), [all.clone(), all.clone(), all.clone()]);
+    assert_eq!(lose_the_first_of_a_run(3), [all.clone(), all, [vec![(1, 3)], one_by_one(4..=6)].concat()]);
+    let later = [one_by_one(1..=4), one_by_one(5..=6)].concat();
+    assert_eq!(lose_the_first_of_a_run(4), [later.clone(), later, [vec![(1, 4)], one_by_one(5..=6)].concat()]);
+}
+
 /// A subscription, and what it may expect.
 struct Joined {
     node: usize,

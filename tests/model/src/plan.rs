@@ -209,7 +209,7 @@ pub const CHECKS: &[Check] = &[
         name: "late",
         about: "as caches, and the subscriber joins at any time",
         bounds: Bounds {
-            faults: 2,
+            faults: 3,
             holds: 1,
             lateness: 9,
             crashes: 1,

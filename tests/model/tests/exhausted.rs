@@ -45,5 +45,5 @@ fn chain() {
 
 #[test]
 fn late() {
-    exhaust("late", 20_000);
+    exhaust("late", 80_000);
 }
