@@ -313,6 +313,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_acknowledged_is_forgotten_though_later_packets_wait() {
+        let mut flight = flight(10);
+        flight.acknowledge(&(0..=6), |_, _| ());
+        assert_eq!((flight.packets.len(), flight.first, flight.oldest().count()), (3, 7, 3));
+    }
+
+    #[test]
     fn a_packet_that_was_only_late_gives_the_next_ones_more_time() {
         let (mut flight, delay) = (flight(40), Duration::from_millis(9));
         flight.acknowledge(&(6..=10), |_, _| ());

@@ -340,3 +340,37 @@ const MAX_HALF_OPEN: usize = 64;
 const HALF_OPEN: Duration = Duration::from_secs(5);
 /// A peer that does not renew old keys is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use glue_net::{EndpointId, Incarnation, NetworkId, WallClock};
+
+    use super::*;
+
+    fn local(id: i64, incarnation: u64) -> Local {
+        let (id, incarnation) = (EndpointId::from_integer(id), Incarnation(incarnation));
+        Local { network: NetworkId(1), id, name: String::new(), incarnation, clock: WallClock::default() }
+    }
+
+    fn remote(id: i64, incarnation: u64) -> Remote {
+        let Local { id, name, incarnation, .. } = local(id, incarnation);
+        let address = ([127, 0, 0, 1], 1).into();
+        Remote { id, name, incarnation, address, classic: None, key: None }
+    }
+
+    #[test]
+    fn a_handshake_is_of_one_network_and_two_lives() {
+        let ours = prologue(&local(1, 5), &remote(2, 6), Role::Initiator);
+        assert_eq!(ours, prologue(&local(2, 6), &remote(1, 5), Role::Responder));
+        let other_network = Local { network: NetworkId(2), ..local(1, 5) };
+        let others = [
+            prologue(&other_network, &remote(2, 6), Role::Initiator),
+            prologue(&local(3, 5), &remote(2, 6), Role::Initiator),
+            prologue(&local(1, 4), &remote(2, 6), Role::Initiator),
+            prologue(&local(1, 5), &remote(3, 6), Role::Initiator),
+            prologue(&local(1, 5), &remote(2, 7), Role::Initiator),
+            prologue(&local(1, 5), &remote(2, 6), Role::Responder),
+        ];
+        assert!(!others.contains(&ours));
+    }
+}

@@ -14,6 +14,7 @@ use super::*;
 mod backlog;
 mod classic;
 mod costs;
+mod elsewhere;
 mod mtu;
 mod private;
 mod qos;
