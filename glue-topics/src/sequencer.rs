@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::few::give_back_room;
+
 /// Order over pieces `T`. Held pieces never overlap, and begin at or after the next number.
 #[derive(Debug)]
 pub(crate) struct Sequencer<T> {
@@ -98,6 +100,11 @@ impl<T> Sequencer<T> {
         self.next = Some(at);
         let above = self.held.split_off(&at);
         std::mem::replace(&mut self.held, above).into_values()
+    }
+
+    /// Gives back the room of what was held, if nothing is.
+    pub(crate) fn give_back_room(&mut self) {
+        give_back_room(&mut self.held);
     }
 
     /// Forgets where it is, and waits for a restart. What is held stays.

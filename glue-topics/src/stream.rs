@@ -15,6 +15,7 @@ use crate::batch::Batch;
 use crate::cache::Caches;
 use crate::config::Config;
 use crate::cursors::Cursors;
+use crate::few::give_back_room;
 use crate::message::{Gap, GapReason, Source};
 use crate::mismatches::{Mismatches, Side};
 use crate::name::{EndpointName, TopicName, TypeName};
@@ -201,6 +202,9 @@ impl Stream {
             budget.sub(held.piece.bytes());
             self.deliver(held.first, held.last, held.piece, sink);
         }
+        self.sequencer.give_back_room();
+        give_back_room(&mut self.starts);
+        give_back_room(&mut self.later);
     }
 
     /// Delivers all that is held. What is missing is a gap.
