@@ -320,6 +320,18 @@ mod tests {
     }
 
     #[test]
+    fn what_asks_for_no_ack_is_settled_by_what_is_after_it_and_not_before() {
+        let mut flight = flight(1);
+        let stamp = Stamp::at(Instant::ZERO);
+        flight.push(Packet::new(0, 0..0, Vec::new(), stamp));
+        (2..4).for_each(|n| flight.push(Packet::new(100, n..n + 1, Vec::new(), stamp)));
+        flight.acknowledge(&(0..=0), |_, _| ());
+        assert_eq!((flight.first, flight.packets.len()), (1, 3));
+        flight.acknowledge(&(2..=2), |_, _| ());
+        assert_eq!((flight.first, flight.packets.len()), (3, 1));
+    }
+
+    #[test]
     fn a_packet_that_was_only_late_gives_the_next_ones_more_time() {
         let (mut flight, delay) = (flight(40), Duration::from_millis(9));
         flight.acknowledge(&(6..=10), |_, _| ());

@@ -119,3 +119,63 @@ const UNHEARD: u32 = 3;
 const FIRST_RETRY: Duration = Duration::from_millis(10);
 /// As often as announcements by default.
 const LAST_RETRY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use glue_net::{EndpointId, Incarnation, NetworkId};
+
+    use super::*;
+
+    const fn at(ms: u64) -> Instant {
+        Instant::from_nanos(ms * 1_000_000)
+    }
+
+    fn hello(token: u64, echo: Option<Token>) -> Hello {
+        let (one, other) = (EndpointId::from_integer(1), EndpointId::from_integer(2));
+        Hello {
+            network: NetworkId(1),
+            source: one,
+            source_incarnation: Incarnation(1),
+            destination: other,
+            destination_incarnation: Incarnation(1),
+            token: Token(token),
+            echo,
+            credit: 0,
+            window: 0,
+            max_datagram: 0,
+        }
+    }
+
+    /// That has said so many hellos, the last now.
+    fn session(hellos: u64) -> (Session, Instant) {
+        let mut session = Session::new(at(0), &mut Rng::new(1));
+        for n in 0..hellos {
+            assert!(session.take_hello(at(n * 10_000), false));
+        }
+        (session, at(hellos.saturating_sub(1) * 10_000))
+    }
+
+    #[test]
+    fn only_the_answer_to_an_only_hello_tells_the_round_trip() {
+        for (hellos, answers, expected) in [(1, true, Some(5)), (2, true, None), (1, false, None)] {
+            let (mut session, now) = session(hellos);
+            let echo = answers.then(|| session.token());
+            let greeting = session.handle_hello(now + Duration::from_millis(5), &hello(9, echo));
+            assert_eq!(greeting, Greeting::Opened { rtt: expected.map(Duration::from_millis) }, "{hellos}");
+        }
+        for (hellos, expected) in [(1, Some(5)), (2, None)] {
+            let (mut session, now) = session(hellos);
+            let rtt = session.open(now + Duration::from_millis(5), Token(9));
+            assert_eq!((rtt, session.remote()), (expected.map(Duration::from_millis), Some(Token(9))));
+        }
+    }
+
+    #[test]
+    fn three_hellos_that_nothing_answers_are_unheard() {
+        let (few, _) = session(2);
+        let (many, _) = session(3);
+        let echo = Some(many.token());
+        assert!(!few.is_unheard(&hello(9, None), false) && many.is_unheard(&hello(9, None), false));
+        assert!(!many.is_unheard(&hello(9, echo), false) && many.is_unheard(&hello(9, echo), true));
+    }
+}

@@ -23,6 +23,19 @@ fn a_queue_that_is_shed_arrives_as_notices() {
 }
 
 #[test]
+fn what_waits_for_a_peer_out_of_reach_expires_there() {
+    let mut pair = Pair::new(1, &Config::default());
+    pair.run(SECOND);
+    pair.ends[0].suspend(PEER);
+    let deadline = Some(pair.now + SECOND);
+    assert!(pair.ends[0].send(pair.now, PEER, Note { deadline, ..note(1, 1_000) }));
+    let stats = |pair: &Pair| pair.ends[0].peer_stats(PEER).unwrap();
+    assert_eq!((stats(&pair).queue_bytes, stats(&pair).expired), (HEAD + 1_000, 0));
+    pair.run(SECOND * 10);
+    assert_eq!((stats(&pair).queue_bytes, stats(&pair).expired), (HEAD, 1));
+}
+
+#[test]
 fn the_memory_of_a_burst_is_given_back() {
     let room = |pair: &mut Pair| pair.ends[0].native(PEER).map(|native| native.outbox.room()).unwrap();
     let mut pair = Pair::new(1, &Config::default());

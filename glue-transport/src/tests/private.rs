@@ -1,5 +1,6 @@
 //! Two members of a private network.
 
+use glue_net::wire::native::{Token, put_data_header};
 use glue_security::{Credentials, Identity, NetworkKey, Random};
 
 use super::*;
@@ -37,6 +38,7 @@ fn payloads_arrive_once_at_every_loss() {
         assert!(pair.whole(1) == expected, "loss {loss}");
         assert_eq!((pair.whole(0).len(), pair.got[0].len()), (500, 500), "no payload came twice");
         assert!(pair.ends.iter().all(Transport::is_settled), "loss {loss}");
+        assert_eq!([0, 1].map(|end| pair.ends[end].stats().forged), [0, 0], "what comes twice is forged by nobody");
         assert_eq!([0, 1].map(|end| events(&pair, end)), [[Event::Opened(PEER)], [Event::Opened(PEER)]]);
     }
 }
@@ -66,6 +68,23 @@ fn keys_are_renewed_under_traffic_and_loss_and_nothing_is_lost() {
         assert_eq!(kinds.len(), 4, "one for each 120 s of 400: {kinds:?}");
         assert_eq!(events(&pair, sender), [Event::Opened(PEER)]);
     }
+}
+
+#[test]
+fn what_comes_in_the_clear_is_not_taken() {
+    let mut pair = pair(1);
+    pair.tape = Some(Vec::new());
+    pair.ends[0].send(pair.now, PEER, note(1, 10));
+    pair.run(SECOND);
+    let tape = pair.tape.take().unwrap();
+    let (_, sealed) = tape.iter().find(|(end, bytes)| *end == 1 && bytes[1] == 3).unwrap();
+    let token = Token(u64::from_be_bytes(sealed[3..11].try_into().unwrap()));
+    let mut clear = Vec::new();
+    put_data_header(token, 1_000, &mut clear);
+    frame::put_ping(&mut clear);
+    assert_eq!(pair.ends[1].sender(&clear.clone().into()), Some(PEER), "the token is the peer's");
+    assert_eq!(pair.ends[1].handle_native(pair.now, address(0), clear.into()), None);
+    assert_eq!(pair.ends[1].stats().unknown_token, 1);
 }
 
 #[test]
