@@ -409,7 +409,7 @@ impl Topics {
             return;
         };
         if why != Why::TooLarge && self.call_of(leg).is_some_and(|id| self.is_share(id)) {
-            self.calls.note_returned(place, self.tracks.now);
+            self.calls.note_returned(place, self.now);
             self.take_back(leg);
             return;
         }

@@ -162,7 +162,7 @@ impl Topics {
 
     /// When [`Topics::follow_caches`] wants to be called next.
     pub(crate) fn poll_caches(&self) -> Option<Instant> {
-        let due = (!self.caches.changed.is_empty()).then_some(self.catalogue_due.unwrap_or(self.tracks.now));
+        let due = (!self.caches.changed.is_empty()).then_some(self.catalogue_due.unwrap_or(self.now));
         [due, self.caches.poll_timeout()].into_iter().flatten().min()
     }
 

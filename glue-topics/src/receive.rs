@@ -33,7 +33,7 @@ impl Topics {
             self.stats.unknown_peer += 1;
             return;
         }
-        self.tracks.now = now;
+        self.now = now;
         let before = self.outputs.deliveries.len();
         let mut head = Head::decode(head);
         if let Ok(head) = &mut head
@@ -91,7 +91,7 @@ impl Topics {
         if self.outputs.history_due.is_some_and(|due| due <= now) {
             self.drop_expired_history(now);
         }
-        self.tracks.now = now;
+        self.now = now;
         self.handle_calls_timeout(now);
         self.handle_deadlines(now);
         self.follow_exchange(now);
@@ -110,7 +110,7 @@ impl Topics {
         if self.tracks.is_quiet() && !self.caches.is_any() {
             return others;
         }
-        let exchange = [self.tracks.poll_timeout(), self.poll_caches(), self.orders_due, others];
+        let exchange = [self.tracks.poll_timeout(self.now), self.poll_caches(), self.orders_due, others];
         exchange.into_iter().flatten().min()
     }
 

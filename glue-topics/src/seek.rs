@@ -45,8 +45,8 @@ enum Step {
 impl Topics {
     /// Sees to what has changed, or is due, of sources that caches tell of.
     pub(crate) fn follow_tracks(&mut self, now: Instant) {
-        self.tracks.now = now;
-        self.tracks.note_due();
+        self.now = now;
+        self.tracks.note_due(now);
         if !self.tracks.joining.is_empty() {
             self.note_joined(now);
         }

@@ -81,6 +81,8 @@ pub struct Topics {
     pub(crate) trust: Option<Trust>,
     /// Native peers.
     pub(crate) lives: BTreeMap<(EndpointId, Incarnation), PeerId>,
+    /// When something came last, or was due: what has changed then is seen to at once.
+    pub(crate) now: Instant,
 }
 
 impl Topics {
@@ -114,6 +116,7 @@ impl Topics {
             tracks,
             trust: None,
             lives: BTreeMap::new(),
+            now: Instant::ZERO,
             held,
             names: Gauge::default(),
             // Which of several responders is asked need not be the same in each life.

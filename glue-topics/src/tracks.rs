@@ -135,8 +135,6 @@ pub(crate) struct Tracks {
     held_of: BTreeMap<PeerId, usize>,
     /// Peers whose messages wait no more.
     pub(crate) released: BTreeSet<PeerId>,
-    /// The time of the last call.
-    pub(crate) now: Instant,
 }
 
 /// Something that the publisher or a cache brings.
@@ -208,8 +206,8 @@ impl Tracks {
     }
 
     /// Marks those that are due.
-    pub(crate) fn note_due(&mut self) {
-        while let Some((_, life)) = self.timers.first().filter(|(at, _)| *at <= self.now).cloned() {
+    pub(crate) fn note_due(&mut self, now: Instant) {
+        while let Some((_, life)) = self.timers.first().filter(|(at, _)| *at <= now).cloned() {
             self.timers.pop_first();
             if let Some(track) = self.by_life.get_mut(&life) {
                 track.due = None;
@@ -218,8 +216,9 @@ impl Tracks {
         }
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let now = (!self.dirty.is_empty()).then_some(self.now);
+    /// When to see to it, which is at once if something has changed.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let now = (!self.dirty.is_empty()).then_some(now);
         let timer = self.timers.first().map(|(at, _)| *at);
         [now, timer, self.joining.values().min().copied()].into_iter().flatten().min()
     }
