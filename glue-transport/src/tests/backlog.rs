@@ -23,6 +23,34 @@ fn a_queue_that_is_shed_arrives_as_notices() {
 }
 
 #[test]
+fn a_peer_that_is_forgotten_counts_no_more() {
+    let mut pair = Pair::new(1, &Config::default());
+    pair.run(SECOND);
+    pair.cut = true;
+    (0..500).for_each(|id| assert!(pair.ends[0].send(pair.now, PEER, note(id, 1_000))));
+    pair.run(SECOND);
+    let sums = |pair: &Pair| (pair.ends[0].overhead_bytes(), pair.ends[0].promised_bytes(), pair.ends[0].is_paced());
+    assert!(sums(&pair).0 > 0 && sums(&pair).1 > 0);
+    pair.ends[0].disconnect(PEER);
+    assert_eq!(sums(&pair), (0, 0, false));
+}
+
+#[test]
+fn a_peer_that_leaves_probes_unanswered_is_silent_and_takes_nothing() {
+    let mut pair = Pair::new(1, &Config::default());
+    pair.run(SECOND);
+    let taken = pair.ends[0].taken_bytes(PEER);
+    pair.ends[0].send(pair.now, PEER, note(0, 100));
+    pair.run(SECOND);
+    assert!(!pair.ends[0].is_silent(PEER) && pair.ends[0].has_taken(PEER, taken), "little, with room for more");
+    let taken = pair.ends[0].taken_bytes(PEER);
+    pair.cut = true;
+    pair.ends[0].send(pair.now, PEER, note(1, 100));
+    pair.run(SECOND * 5);
+    assert!(pair.ends[0].is_silent(PEER) && !pair.ends[0].has_taken(PEER, taken));
+}
+
+#[test]
 fn what_waits_for_a_peer_out_of_reach_expires_there() {
     let mut pair = Pair::new(1, &Config::default());
     pair.run(SECOND);
