@@ -28,7 +28,7 @@ pub(crate) enum Mark {
 }
 
 /// How a named run begins. All its cargo shares it, until one is acknowledged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Opening {
     pub(crate) barrier: u64,
     pub(crate) splice: Splice,

@@ -66,8 +66,8 @@ mod tests {
         assert!(!path.handle_packet(at(1_000), true, host(1), false));
         assert!((0..10).all(|n| !path.handle_packet(at(1_100 + n), false, host(2), false)), "it was just here");
         assert!(path.handle_packet(at(1_500), false, host(2), false));
-        let mut third = [5_000, 5_001, 5_002].map(|ms| path.handle_packet(at(ms), false, host(3), false)).into_iter();
-        assert_eq!(third.position(|moved| moved), Some(2), "three make a move");
+        let moves = [5_000, 5_001, 5_002].map(|ms| path.handle_packet(at(ms), false, host(3), false));
+        assert_eq!(moves, [false, false, true], "three make a move");
     }
 
     #[test]

@@ -121,7 +121,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(10);
 const LAST_RETRY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use glue_net::{EndpointId, Incarnation, NetworkId};
 
     use super::*;
@@ -130,7 +130,7 @@ mod tests {
         Instant::from_nanos(ms * 1_000_000)
     }
 
-    fn hello(token: u64, echo: Option<Token>) -> Hello {
+    pub(crate) fn hello(token: u64, echo: Option<Token>) -> Hello {
         let (one, other) = (EndpointId::from_integer(1), EndpointId::from_integer(2));
         Hello {
             network: NetworkId(1),

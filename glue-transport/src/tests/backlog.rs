@@ -4,13 +4,19 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_millis(250);
 
-#[test]
-fn a_queue_that_is_shed_arrives_as_notices() {
+/// A pair of which one end has 500 payloads for the other, which has been out of reach for a second.
+fn cut_off() -> Pair {
     let mut pair = Pair::new(1, &Config::default());
     pair.run(SECOND);
     pair.cut = true;
     (0..500).for_each(|id| assert!(pair.ends[0].send(pair.now, PEER, note(id, 1_000))));
     pair.run(SECOND);
+    pair
+}
+
+#[test]
+fn a_queue_that_is_shed_arrives_as_notices() {
+    let mut pair = cut_off();
     let before = pair.ends[0].queue_bytes(PEER);
     assert_eq!(pair.ends[0].shed(pair.now, PEER), 500);
     assert!(before > 500_000 && pair.ends[0].queue_bytes(PEER) == 500 * HEAD, "{before}");
@@ -24,11 +30,7 @@ fn a_queue_that_is_shed_arrives_as_notices() {
 
 #[test]
 fn a_peer_that_is_forgotten_counts_no_more() {
-    let mut pair = Pair::new(1, &Config::default());
-    pair.run(SECOND);
-    pair.cut = true;
-    (0..500).for_each(|id| assert!(pair.ends[0].send(pair.now, PEER, note(id, 1_000))));
-    pair.run(SECOND);
+    let mut pair = cut_off();
     let sums = |pair: &Pair| (pair.ends[0].overhead_bytes(), pair.ends[0].promised_bytes(), pair.ends[0].is_paced());
     assert!(sums(&pair).0 > 0 && sums(&pair).1 > 0);
     pair.ends[0].disconnect(PEER);

@@ -28,51 +28,48 @@ fn run(transport: &mut Transport<Note>, from: Instant, time: Duration) -> (Vec<S
     }
 }
 
-/// One that knows two peers, and says hello to both in vain for `vain`; then a hello of the first comes from `from`. Returns
-/// where hellos to the first go then.
-fn after_a_hello_from(from: SocketAddr, vain: Duration) -> SocketAddr {
+/// One that knows two peers, and the first hello of the first of them.
+fn met() -> (Transport<Note>, Bytes) {
     let (mut us, mut peer) = (transport(0), transport(1));
     us.connect(Instant::ZERO, PEER, &remote(1));
     us.connect(Instant::ZERO, OTHER, &remote(2));
     peer.connect(Instant::ZERO, PEER, &remote(0));
     let (_, hello) = run(&mut peer, Instant::ZERO, Duration::ZERO);
+    (us, hello.into())
+}
+
+/// Says hello in vain for `vain`, and then hears the first peer's from `from`. Returns where hellos go in the `time` after that.
+fn after_a_hello_from(from: SocketAddr, vain: Duration, time: Duration) -> Vec<SocketAddr> {
+    let (mut us, hello) = met();
     run(&mut us, Instant::ZERO, vain);
     let now = Instant::ZERO + vain;
-    assert_eq!(us.handle_native(now, from, hello.into()), Some(PEER));
-    let (to, _) = run(&mut us, now, Duration::ZERO);
-    *to.iter().find(|to| **to != address(2)).unwrap()
+    assert_eq!(us.handle_native(now, from, hello), Some(PEER));
+    let (to, _) = run(&mut us, now, time);
+    to
 }
 
 #[test]
 fn who_hears_none_of_our_hellos_is_where_its_own_come_from() {
-    assert_eq!(after_a_hello_from(elsewhere(), SECOND * 30), elsewhere());
-    assert_eq!(after_a_hello_from(elsewhere(), Duration::ZERO), address(1), "it may have heard the first");
+    let first = |vain| {
+        let to = after_a_hello_from(elsewhere(), vain, Duration::ZERO);
+        to.into_iter().find(|to| *to != address(2)).unwrap()
+    };
+    assert_eq!(first(SECOND * 30), elsewhere());
+    assert_eq!(first(Duration::ZERO), address(1), "it may have heard the first");
 }
 
 #[test]
 fn nobody_is_where_another_peer_is() {
-    let mut us = transport(0);
-    us.connect(Instant::ZERO, PEER, &remote(1));
-    us.connect(Instant::ZERO, OTHER, &remote(2));
-    let mut peer = transport(1);
-    peer.connect(Instant::ZERO, PEER, &remote(0));
-    let (_, hello) = run(&mut peer, Instant::ZERO, Duration::ZERO);
-    run(&mut us, Instant::ZERO, SECOND * 30);
-    us.handle_native(Instant::ZERO + SECOND * 30, address(2), hello.into());
-    let (to, _) = run(&mut us, Instant::ZERO + SECOND * 30, SECOND * 30);
+    let to = after_a_hello_from(address(2), SECOND * 30, SECOND * 30);
     assert!(to.contains(&address(1)), "{to:?}");
 }
 
 #[test]
 fn who_is_forgotten_takes_nobody_along() {
-    let (mut us, mut peer) = (transport(0), transport(1));
-    us.connect(Instant::ZERO, PEER, &remote(1));
-    us.connect(Instant::ZERO, OTHER, &remote(2));
+    let (mut us, hello) = met();
     us.disconnect(OTHER);
-    peer.connect(Instant::ZERO, PEER, &remote(0));
-    let (_, hello) = run(&mut peer, Instant::ZERO, Duration::ZERO);
-    assert_eq!(us.handle_native(Instant::ZERO, address(1), hello.clone().into()), Some(PEER));
+    assert_eq!(us.handle_native(Instant::ZERO, address(1), hello.clone()), Some(PEER));
     us.disconnect(PEER);
-    assert_eq!(us.handle_native(Instant::ZERO, address(1), hello.into()), None);
+    assert_eq!(us.handle_native(Instant::ZERO, address(1), hello), None);
     assert_eq!(us.stats().stray_hellos, 1);
 }
