@@ -27,6 +27,8 @@ pub(super) struct Receiver {
     moderation: Moderation,
     /// How long the last arrival had to be waited for.
     waited: Option<Duration>,
+    /// Whether the last turn left datagrams where they were.
+    is_behind: bool,
     pub(super) bursts: Vec<Burst>,
 }
 
@@ -40,6 +42,7 @@ impl Receiver {
             linger,
             moderation: Moderation::default(),
             waited: None,
+            is_behind: false,
             bursts: Vec::new(),
         }
     }
@@ -49,15 +52,15 @@ impl Receiver {
     }
 
     /// Waits for datagrams and receives a turn's worth into [`Receiver::bursts`]. `since` is when it begins.
+    ///
+    /// What has gathered meanwhile is one turn. Only a receive that does not wait tells that there is some: by how long one took, a
+    /// slow machine, or a long datagram, looked like a wait, and each datagram had a turn of its own.
     fn wait(&mut self, since: Instant) -> io::Result<()> {
-        if !self.look(since)? {
+        if !self.receive()? && !self.look(since)? {
             self.receive_one(true)?;
         }
-        let waited = Clock::now().since(since);
-        self.waited = Some(waited);
-        // When the first did not have to be waited for there may be more. An idle endpoint is spared the system call that
-        // finds nothing.
-        if waited > PROMPT { Ok(()) } else { self.receive() }
+        self.waited = Some(Clock::now().since(since));
+        Ok(())
     }
 
     /// Takes note of what came of a turn. Returns how long to rest before the next. `spoke`: whether the application has
@@ -70,7 +73,9 @@ impl Receiver {
             Some(_) => self.linger.handle_nothing(),
             None => {}
         }
-        self.moderation.handle_turn(waited.unwrap_or_default(), datagrams, junk)
+        let rest = self.moderation.handle_turn(waited.unwrap_or_default(), datagrams, junk);
+        // What is there already has gathered.
+        if self.is_behind { Duration::ZERO } else { rest }
     }
 
     /// Looks for a datagram if one is likely to come at once; false if none came.
@@ -90,17 +95,25 @@ impl Receiver {
         Ok(false)
     }
 
-    /// Receives a turn's worth of what is there into [`Receiver::bursts`].
-    pub(super) fn receive(&mut self) -> io::Result<()> {
+    /// Receives a turn's worth of what is there into [`Receiver::bursts`]; false if nothing is, not even a nudge.
+    pub(super) fn receive(&mut self) -> io::Result<bool> {
         let mut bytes: usize = self.bursts.iter().map(Burst::bytes).sum();
-        while self.bursts.len() < TURN_BURSTS && bytes < TURN_BYTES {
+        // Not by the bursts: nudges are none, and anybody can send them.
+        for taken in self.bursts.len()..TURN_BURSTS {
+            if bytes >= TURN_BYTES {
+                break;
+            }
             match self.receive_one(false) {
                 Ok(more) => bytes += more,
-                Err(error) if is_idle(&error) => break,
+                Err(error) if is_idle(&error) => {
+                    self.is_behind = false;
+                    return Ok(taken > 0);
+                }
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        self.is_behind = true;
+        Ok(true)
     }
 
     /// Returns how many bytes came.
@@ -120,7 +133,7 @@ pub(super) fn run<N: Driven>(shared: &Shared<N>) {
     let (mut unfinished, mut turned) = (false, Instant::ZERO);
     while !shared.is_closing() {
         let mut receiver = lock(&shared.receiver);
-        let received = if unfinished { receiver.receive() } else { receiver.wait(turned) };
+        let received = if unfinished { receiver.receive().map(|_| ()) } else { receiver.wait(turned) };
         let turn = shared.hand_up(&mut receiver.bursts);
         let rest = receiver.note_turn(turn, &shared.spoke);
         drop(receiver);
@@ -149,11 +162,57 @@ impl<N: Driven> Shared<N> {
     }
 }
 
-/// A receive that returns sooner after the last turn did not wait: waking up alone takes 2 microseconds.
-const PROMPT: Duration = Duration::from_micros(2);
 /// Bytes of one turn, which a node works on for about 30 microseconds under its lock, and receives of one turn. What is opened
 /// in a private network stands in other memory than what was received: with 448 KiB they went beyond a cache of 1 MiB, and a key
 /// cost 16 % of the messages of 1 KiB, with 128 KiB 9 %.
 const TURN_BYTES: usize = 128 << 10;
 const TURN_BURSTS: usize = 32;
 const ERROR_PAUSE: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    /// A receiver to which `count` datagrams have come.
+    fn receiver(count: usize) -> Receiver {
+        let data = DataSocket::bind(([127, 0, 0, 1], 0).into(), 1 << 20).expect("a socket");
+        let sender = UdpSocket::bind("127.0.0.1:0").expect("another");
+        (0..count).for_each(|_| _ = sender.send_to(b"datagram", data.local()).expect("sent"));
+        Receiver::new(Arc::new(data), Duration::ZERO)
+    }
+
+    fn datagrams(receiver: &mut Receiver) -> u64 {
+        receiver.bursts.drain(..).map(|burst| burst.count() as u64).sum()
+    }
+
+    #[test]
+    fn what_has_gathered_is_one_turn_however_long_it_takes() {
+        let mut receiver = receiver(20);
+        receiver.wait(Clock::now() - Duration::from_millis(1)).expect("received");
+        assert_eq!((datagrams(&mut receiver), receiver.is_behind), (20, false));
+    }
+
+    #[test]
+    fn a_nudge_ends_a_turn() {
+        let mut receiver = receiver(0);
+        let data = receiver.socket.clone().expect("a socket");
+        data.nudge();
+        receiver.wait(Clock::now()).expect("no silence");
+        assert!(receiver.bursts.is_empty());
+    }
+
+    #[test]
+    fn who_is_behind_does_not_rest() {
+        const EACH: usize = TURN_BURSTS;
+        let (mut receiver, spoke) = (receiver(EACH * 3 / 2), AtomicBool::new(false));
+        let mut rests = Vec::new();
+        for _ in 0..2 {
+            receiver.wait(Clock::now()).expect("received");
+            let datagrams = datagrams(&mut receiver);
+            rests.push(!receiver.note_turn(Turn { datagrams, junk: datagrams, events: false }, &spoke).is_zero());
+        }
+        assert_eq!(rests, [false, true]);
+    }
+}
