@@ -133,7 +133,7 @@ pub(super) fn run<N: Driven>(shared: &Shared<N>) {
     let (mut unfinished, mut turned) = (false, Instant::ZERO);
     while !shared.is_closing() {
         let mut receiver = lock(&shared.receiver);
-        let received = if unfinished { receiver.receive().map(|_| ()) } else { receiver.wait(turned) };
+        let received = if unfinished { receiver.receive().map(drop) } else { receiver.wait(turned) };
         let turn = shared.hand_up(&mut receiver.bursts);
         let rest = receiver.note_turn(turn, &shared.spoke);
         drop(receiver);
@@ -205,8 +205,7 @@ mod tests {
 
     #[test]
     fn who_is_behind_does_not_rest() {
-        const EACH: usize = TURN_BURSTS;
-        let (mut receiver, spoke) = (receiver(EACH * 3 / 2), AtomicBool::new(false));
+        let (mut receiver, spoke) = (receiver(TURN_BURSTS * 3 / 2), AtomicBool::new(false));
         let mut rests = Vec::new();
         for _ in 0..2 {
             receiver.wait(Clock::now()).expect("received");
